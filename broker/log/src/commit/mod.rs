@@ -1,0 +1,112 @@
+//! SKELETON of the commit; the log helper completes it (drawing, codec, golden files).
+
+use bytes::Bytes;
+use weir_wire::ids::{ChainRevision, Offset, PluginName, Position, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicName};
+use weir_wire::record_batch::Event;
+use weir_wire::verdict::Verdicts;
+
+/// Everything one judged batch did. Durable as a whole or not there at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// What the record is for.
+    pub kind: Kind,
+    /// The partition time; never falls from one commit to the next.
+    pub time: Timestamp,
+    /// The chain that judged.
+    pub chain: ChainRevision,
+    /// The offset of the first admitted event; where the next one would go if there is none.
+    pub first_offset: Offset,
+    /// How many events are in `data`.
+    pub events: u32,
+    /// The largest timestamp in `data`; 0 if there is none.
+    pub max_timestamp: Timestamp,
+    /// Who numbered the events, if anyone.
+    pub producer: Option<Produced>,
+    /// Side events with a lower ordinal than this have reached their topics.
+    pub relayed: u64,
+    /// One per event that was sent.
+    pub verdicts: Verdicts,
+    /// What became of the plugins' state: absolute values, so that applying twice is applying once.
+    pub state: Vec<StateChange>,
+    /// Side events, in order of emission.
+    pub outbox: Vec<SideEvent>,
+    /// For [`Kind::Chain`] and [`Kind::Open`]: a JSON text; the log does not read it.
+    pub note: Bytes,
+    /// The admitted events: one record batch whose base offset is `first_offset`, or nothing.
+    /// The log writes base offset and leader epoch into it.
+    pub data: Bytes,
+}
+
+/// What a commit is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// An owner's reign begins; always position 0 of a segment log.
+    Open = 1,
+    /// A judged batch.
+    Batch = 2,
+    /// The chain changes between two batches.
+    Chain = 3,
+    /// Nothing but a mark: time passed, or side events were relayed.
+    Mark = 4,
+    /// The whole state up to here, so that what is before can be trimmed.
+    Snapshot = 5,
+}
+
+/// The producer's numbers for the events of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Produced {
+    /// Who.
+    pub id: ProducerId,
+    /// In which life.
+    pub epoch: ProducerEpoch,
+    /// The number of the first event judged here.
+    pub first: Sequence,
+    /// The number of the last event judged here. Ordinary producers count densely, so it is
+    /// `first + verdicts - 1`; a relay's numbers rise with gaps.
+    pub last: Sequence,
+}
+
+/// One key of one plugin's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateChange {
+    /// Whose state.
+    pub plugin: PluginName,
+    /// At most 256 bytes.
+    pub key: Bytes,
+    /// The new value; `None` deletes.
+    pub value: Option<StateValue>,
+}
+
+/// A value in a plugin's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateValue {
+    /// At most 64 KiB.
+    pub bytes: Bytes,
+    /// Gone from this partition time on.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An event on its way to another topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SideEvent {
+    /// Counts all side events of this partition, from 0, dense: the relay's sequence.
+    pub ordinal: u64,
+    /// Who emitted it.
+    pub plugin: PluginName,
+    /// Where to.
+    pub topic: TopicName,
+    /// How many side events lie between this one and a publisher's event: 1 at first.
+    pub hops: u8,
+    /// What.
+    pub event: Event,
+}
+
+/// A commit where it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Where.
+    pub position: Position,
+    /// What.
+    pub commit: Commit,
+}

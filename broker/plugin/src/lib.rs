@@ -1,0 +1,165 @@
+//! Runs admission rules: bytes -> component -> instance -> outcome. Decides, never acts.
+//!
+//! A [`Stage`] is one link of a topic's chain in one partition. It judges one event at a time and
+//! holds that event's effects until the chain says whether they stand. wasmtime is named in this
+//! crate only, and no type of its or of the generated bindings leaves it.
+//! Not here: chains, policies, storage.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_wire::ids::{PartitionId, Principal, Timestamp, TopicName};
+use weir_wire::record_batch::{Event, Record};
+
+/// One link of a chain in one partition. Called by one thread at a time, in this order per batch:
+/// `begin`, then per event `judge` and one of `keep` or `discard`, then `finish`.
+pub trait Stage: Send {
+    /// A batch begins: its context, and the plugin's state as it is in the log.
+    fn begin(&mut self, batch: &BatchContext, state: Arc<dyn StateBase>);
+
+    /// Judges one event. Its effects are pending until `keep` or `discard`; after a fault there
+    /// are none. A state read sees the kept effects of earlier events of this batch.
+    fn judge(&mut self, event: &Record<'_>, at: EventContext) -> Result<StageVerdict, PluginFault>;
+
+    /// The last judged event's effects stand; its side events go behind `side_events`.
+    fn keep(&mut self, side_events: &mut Vec<Emitted>);
+
+    /// The last judged event's effects never were.
+    fn discard(&mut self);
+
+    /// The batch is over: lets go of the state and gives the kept changes, each key once,
+    /// in order of first change.
+    fn finish(&mut self) -> Vec<Change>;
+}
+
+/// What all events of a batch share.
+#[derive(Debug, Clone)]
+pub struct BatchContext {
+    /// The partition time.
+    pub now: Timestamp,
+    /// The topic judged.
+    pub topic: TopicName,
+    /// The partition judged.
+    pub partition: PartitionId,
+    /// Who published.
+    pub publisher: Principal,
+}
+
+/// What only this event has.
+#[derive(Debug, Clone, Copy)]
+pub struct EventContext {
+    /// Its place in the batch.
+    pub index: u32,
+    /// Where it would go if all before it are accepted: seeds the guest's inert randomness.
+    pub offset_hint: u64,
+    /// Whether it may still cause side events (false at the end of the allowed hops).
+    pub may_emit: bool,
+}
+
+/// The plugin's state as it stands in the log, read-only while a batch is judged.
+pub trait StateBase: Send + Sync {
+    /// The value of `key` and when it expires; expired ones are the caller's to ignore.
+    fn get(&self, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)>;
+    /// Keys stored.
+    fn keys(&self) -> u64;
+    /// Bytes of keys and values stored.
+    fn bytes(&self) -> u64;
+}
+
+/// What a plugin says of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StageVerdict {
+    /// Let it pass as it is.
+    Accept,
+    /// Let this pass instead.
+    Replace(Event),
+    /// Take it away.
+    Drop,
+    /// Refuse it.
+    Reject(Refusal),
+}
+
+/// A plugin's "no".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Stable, for programs: at most 64 bytes.
+    pub code: String,
+    /// For people: at most 512 bytes.
+    pub message: String,
+    /// When trying again can help.
+    pub retry_after_ms: Option<u64>,
+}
+
+/// One changed key; `None` deletes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The key.
+    pub key: Bytes,
+    /// The new value and from which partition time on it is gone.
+    pub value: Option<(Bytes, Option<Timestamp>)>,
+}
+
+/// A side event as a plugin emitted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emitted {
+    /// The target topic: one that the binding allows.
+    pub topic: TopicName,
+    /// The event.
+    pub event: Event,
+}
+
+/// A plugin failed on an event. Neither yes nor no: the binding's failure policy decides.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}: {detail}")]
+pub struct PluginFault {
+    /// What happened.
+    pub cause: FaultCause,
+    /// For the operator and the publisher: one sentence.
+    pub detail: String,
+}
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// How a plugin can fail. The text is the stable code of the answer.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum FaultCause { $($(#[$doc])* $name,)* }
+        impl FaultCause {
+            /// Every cause.
+            pub const ALL: &[FaultCause] = &[$(FaultCause::$name,)*];
+            /// The stable code.
+            pub fn as_str(self) -> &'static str {
+                match self { $(FaultCause::$name => $text,)* }
+            }
+        }
+    };
+}
+causes! {
+    /// Unreachable, division by zero, a broken promise of the component model.
+    Trap = "plugin-trap";
+    /// Out of fuel, or past its deadline.
+    Timeout = "plugin-timeout";
+    /// Wanted more memory than its limit.
+    Memory = "plugin-memory";
+    /// Recursed too deep.
+    Stack = "plugin-stack";
+    /// Answered or emitted more than fits.
+    OutputTooLarge = "plugin-output-too-large";
+    /// Over its state limits.
+    StateQuota = "plugin-state-quota";
+    /// Emitted to a topic that its binding does not name, or at the end of the allowed hops.
+    Denied = "plugin-denied";
+    /// Could not be instantiated or configured anew.
+    Instantiate = "plugin-instantiate";
+    /// The stored component is missing or does not load.
+    Missing = "plugin-missing";
+    /// Has failed so often that it is not called for a while.
+    BreakerOpen = "plugin-breaker-open";
+    /// A host function failed: a defect of the broker.
+    Host = "plugin-host";
+}
+impl fmt::Display for FaultCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

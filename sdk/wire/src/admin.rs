@@ -1,0 +1,304 @@
+//! The admin API's requests and answers, as JSON over HTTP. `broker/openapi.json` describes the
+//! routes; this is the schema both sides compile against.
+//!
+//! ```text
+//! GET    /v1/status                                  Status
+//! GET    /v1/topics                                  [TopicDescription]
+//! POST   /v1/topics                  TopicSpec       TopicDescription
+//! GET    /v1/topics/{topic}                          TopicDescription
+//! DELETE /v1/topics/{topic}
+//! GET    /v1/plugins                                 [PluginDescription]
+//! GET    /v1/plugins/{plugin}                        PluginDescription
+//! POST   /v1/plugins/{plugin}/versions  (wasm bytes) PluginVersion
+//! DELETE /v1/plugins/{plugin}/versions/{version}
+//! GET    /v1/topics/{topic}/chain                    Chain
+//! PUT    /v1/topics/{topic}/chain/{plugin}  BindingSpec  ChainChange
+//! DELETE /v1/topics/{topic}/chain/{plugin}           ChainChange
+//! POST   /v1/topics/{topic}/chain/{plugin}/rollback  ChainChange
+//! GET    /openapi.json
+//! ```
+//! Every request carries `Authorization: Bearer TOKEN`. A failure is a [`Problem`] with an HTTP
+//! status of 4xx (fix it) or 5xx (503: retry).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ChainRevision, Digest, Offset, PartitionId, PluginName, Timestamp, TopicId, TopicName};
+
+/// What went wrong, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable, for programs; the fault codes of the data protocol and a few of this API.
+    pub code: String,
+    /// One sentence for people.
+    pub message: String,
+}
+
+/// The broker at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its version.
+    pub version: String,
+    /// How many topics of users.
+    pub topics: u32,
+    /// How many partitions of users' topics are open.
+    pub partitions: u32,
+    /// Partitions that stand still, with the reason: an operator has to act.
+    pub stopped: Vec<String>,
+}
+
+/// When an answer may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// After fdatasync.
+    #[default]
+    Durable,
+    /// After the write: a power cut can lose it.
+    Os,
+}
+
+/// A topic to be created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions; 1 if not said.
+    #[serde(default = "one")]
+    pub partitions: u32,
+    /// When its answers may leave.
+    #[serde(default)]
+    pub durability: Durability,
+    /// Events older than this may be trimmed; `None` keeps them.
+    #[serde(default)]
+    pub retention_ms: Option<u64>,
+    /// A partition larger than this may be trimmed; `None` keeps it.
+    #[serde(default)]
+    pub retention_bytes: Option<u64>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// A topic as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicDescription {
+    /// Its name.
+    pub name: TopicName,
+    /// Its number.
+    pub id: TopicId,
+    /// When its answers may leave.
+    pub durability: Durability,
+    /// Events older than this may be trimmed.
+    pub retention_ms: Option<u64>,
+    /// A partition larger than this may be trimmed.
+    pub retention_bytes: Option<u64>,
+    /// Its partitions, in order.
+    pub partitions: Vec<PartitionDescription>,
+}
+
+/// A partition as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionDescription {
+    /// Which.
+    pub partition: PartitionId,
+    /// The first offset still there.
+    pub earliest: Offset,
+    /// The offset of the next event.
+    pub high_watermark: Offset,
+    /// Bytes of its segments.
+    pub stored_bytes: u64,
+    /// The partition time of the last commit.
+    pub partition_time: Timestamp,
+    /// The chain at work.
+    pub chain_revision: ChainRevision,
+    /// Why it stands still, if it does.
+    pub stopped: Option<String>,
+    /// Events judged since the broker started, by outcome.
+    pub judged: JudgedCounts,
+    /// Side events not yet in their topics.
+    pub outbox_pending: u64,
+}
+
+/// Events judged since the broker started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct JudgedCounts {
+    /// In the log.
+    pub accepted: u64,
+    /// Taken away by a plugin.
+    pub dropped: u64,
+    /// Refused by a plugin.
+    pub rejected: u64,
+    /// Refused because a plugin failed.
+    pub faulted: u64,
+    /// Let pass although a plugin failed (policy `open`).
+    pub passed_open: u64,
+    /// Innocent ones of a refused all-or-nothing batch.
+    pub aborted: u64,
+    /// Answered from the record: retries.
+    pub duplicates: u64,
+}
+
+/// A plugin and its versions, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginDescription {
+    /// Its name.
+    pub name: PluginName,
+    /// Its versions.
+    pub versions: Vec<PluginVersion>,
+}
+
+/// One version of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginVersion {
+    /// Its plugin.
+    pub name: PluginName,
+    /// 1, 2, 3 … in order of upload. A digest or the first 8 or more digits of one names it as well.
+    pub version: u32,
+    /// What it is.
+    pub digest: Digest,
+    /// Bytes of the component.
+    pub bytes: u64,
+    /// When it came.
+    pub pushed_at: Timestamp,
+    /// Topics whose chain has it.
+    #[serde(default)]
+    pub bound_to: Vec<TopicName>,
+}
+
+/// What becomes of an event on which the plugin failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailurePolicy {
+    /// Rejected, retryable; nothing stored.
+    #[default]
+    Closed,
+    /// Passes, stamped with a header, and counted.
+    Open,
+}
+
+/// What a plugin may use up. Defaults and maxima are in `weir plugin bind --help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Instructions per event, roughly; independent of the machine's load.
+    pub fuel: u64,
+    /// Wall clock per event in ms: the backstop behind the fuel.
+    pub deadline_ms: u64,
+    /// Wall clock of `configure` in ms.
+    pub configure_ms: u64,
+    /// Linear memory in bytes.
+    pub memory_bytes: u64,
+    /// Side events per event.
+    pub side_events: u32,
+    /// Bytes of side events per event.
+    pub side_event_bytes: u64,
+    /// Bytes of log lines per event.
+    pub log_bytes: u64,
+    /// Changed keys per event.
+    pub state_changes: u32,
+    /// Keys per partition.
+    pub state_keys: u64,
+    /// Bytes of keys and values per partition.
+    pub state_bytes: u64,
+}
+
+impl Limits {
+    /// What no binding may exceed.
+    pub const MAX: Self = Self {
+        fuel: 10_000_000_000,
+        deadline_ms: 10_000,
+        configure_ms: 10_000,
+        memory_bytes: 512 << 20,
+        side_events: 256,
+        side_event_bytes: 1 << 20,
+        log_bytes: 64 << 10,
+        state_changes: 1024,
+        state_keys: 10_000_000,
+        state_bytes: 2 << 30,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            fuel: 10_000_000,
+            deadline_ms: 50,
+            configure_ms: 1_000,
+            memory_bytes: 64 << 20,
+            side_events: 16,
+            side_event_bytes: 256 << 10,
+            log_bytes: 4 << 10,
+            state_changes: 64,
+            state_keys: 1_000_000,
+            state_bytes: 256 << 20,
+        }
+    }
+}
+
+/// A binding to be made, or changed: on a topic that has the plugin already, this swaps it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BindingSpec {
+    /// Which version: a number, a digest, or the beginning of one; the newest if not said.
+    pub version: Option<String>,
+    /// Its place: chains run in rising order, equal ones by name. 0 if not said.
+    pub order: Option<i32>,
+    /// Handed to `configure` as JSON; `{}` if not said.
+    pub config: Option<serde_json::Value>,
+    /// What becomes of events on which it fails.
+    pub on_failure: FailurePolicy,
+    /// Topics it may emit side events to.
+    pub emit: Vec<TopicName>,
+    /// What it may use up.
+    pub limits: Limits,
+}
+
+/// One link of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The plugin.
+    pub plugin: PluginName,
+    /// Its version's number.
+    pub version: u32,
+    /// Its version.
+    pub digest: Digest,
+    /// Its place.
+    pub order: i32,
+    /// Its config, JSON.
+    pub config: serde_json::Value,
+    /// What becomes of events on which it fails.
+    pub on_failure: FailurePolicy,
+    /// Topics it may emit to.
+    pub emit: Vec<TopicName>,
+    /// What it may use up.
+    pub limits: Limits,
+}
+
+/// A topic's plugins in the order they judge.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Chain {
+    /// Counts the changes.
+    pub revision: ChainRevision,
+    /// The links.
+    pub bindings: Vec<Binding>,
+}
+
+/// A chain after a change, and from which offset of each partition on it judges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainChange {
+    /// The chain as it is now.
+    pub chain: Chain,
+    /// The first offset that the new chain can fill, per partition.
+    pub since: Vec<ChangedAt>,
+}
+
+/// Where a chain change took effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedAt {
+    /// In which partition.
+    pub partition: PartitionId,
+    /// Events from here on were judged by the new chain, those below by the old one.
+    pub offset: Offset,
+}
