@@ -1,1 +1,32 @@
-//! (skeleton)
+//! The broker `weir`: doors and wiring.
+//!
+//! ```text
+//! publisher ══▶ listen ─▶ session ─▶ desk ─▶ router ─▶ partition ─▶ chain ─▶ log ─▶ subscription ══▶ consumer
+//!                                     ▲                                └▶ outbox ─▶ relay ─┐
+//!                                     └────────────────────────────────────────────────────┘
+//! operator ══▶ admin ─▶ control ─▶ registry (the catalog, an internal topic) and topics
+//! ```
+//! Modules stand in the order of the road and use only those below them. What judges, stores and
+//! folds lives in the crates partition, plugin, log and views.
+
+pub mod cli;
+pub mod demo;
+pub mod serve;
+
+mod admin;
+mod control;
+mod topics;
+mod listen;
+mod session;
+mod subscription;
+mod relay;
+mod desk;
+mod router;
+mod producer_ids;
+mod committed_offsets;
+mod registry;
+mod internal_topic;
+mod shelf;
+mod components;
+mod home;
+mod wall_clock;

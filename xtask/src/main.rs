@@ -1,3 +1,65 @@
-//! The project's chores. `cargo xtask help` lists them.
+//! The project's chores. `cargo xtask test` is what CI runs; the others are its parts.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to people is what it does")]
+
+mod checks;
 mod codegen;
-fn main() { codegen::run(false).expect("codegen"); }
+mod guests;
+mod layers;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "The project's chores", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Everything CI checks: lint, generated files, build, doc examples, tests
+    Test,
+    /// Formatting, clippy, docs without warnings, layers
+    Lint,
+    /// Who may use whom: crates, rooms of heavy guests, modules
+    Layers,
+    /// Generates sdk/wire/src/proto.rs from the schema
+    Codegen {
+        /// Change nothing; fail where the file is not current
+        #[arg(long)]
+        check: bool,
+    },
+    /// Builds the components in plugins/
+    Guests {
+        /// Change nothing; fail where a component is not current
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().chore {
+        Chore::Test => checks::run("test", checks::TEST),
+        Chore::Lint => checks::run("lint", checks::LINT),
+        Chore::Layers => layers::run(&root()),
+        Chore::Codegen { check } => codegen::run(check),
+        Chore::Guests { check } => guests::run(check),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().expect("xtask is a folder of the workspace").to_owned()
+}

@@ -4,16 +4,18 @@
 //! what is durable. Not here on purpose: topics' names, sessions, plugins, HTTP: a log does not
 //! know why it is written.
 
-pub mod commit;
-pub mod memory;
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 pub mod segment;
+pub mod memory;
+pub mod commit;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 use weir_wire::ids::{Offset, Position, Timestamp};
 
-pub use commit::{Commit, Stored};
+pub use commit::{Commit, Identity, Stored};
 
 /// One partition's log. All implementations pass the suite in `conformance`.
 ///
@@ -134,4 +136,23 @@ pub enum ReadError {
     /// The log was closed.
     #[error("the log is closed")]
     Closed,
+}
+
+impl From<Stop> for AppendError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Broken(why) => Self::Broken(why),
+            Stop::Closed => Self::Closed,
+        }
+    }
+}
+
+impl ReadError {
+    fn out_of_range(asked: u64, earliest: u64, tail: u64) -> Self {
+        Self::OutOfRange { asked, earliest, tail }
+    }
+
+    fn corrupt(at: Position, why: impl ToString) -> Self {
+        Self::Corrupt { from: at, to: at.next(), why: why.to_string() }
+    }
 }

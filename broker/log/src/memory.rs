@@ -1,1 +1,322 @@
+//! A log in memory, for tests of what stands on a log: it can be told to fail and to wait.
+//!
+//! Promises: the suite of `conformance`, with the very bytes of the segment log: commits are
+//! encoded when appended and verified when read. Not here: anything that survives the process; a
+//! restart is played with [`MemoryLog::reopen`].
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use weir_wire::ids::{Offset, Position, Timestamp};
+
+use crate::commit::{Chain, Commit, Encoder, Envelope, Identity, Stored};
+use crate::{AppendError, Fetched, PartitionLog, ReadError, Stop, Tail};
+
+/// See the module's text. All methods but the trait's are for tests.
+#[derive(Debug)]
+pub struct MemoryLog {
+    identity: Identity,
+    state: Mutex<State>,
+    tail: watch::Sender<Tail>,
+}
+
+/// Invariant: `held` are the commits from `earliest` to the end of `chain`.
+#[derive(Debug)]
+struct State {
+    held: VecDeque<Envelope>,
+    earliest: (Position, Offset),
+    chain: Chain,
+    encoder: Encoder,
+    stopped: Option<Stop>,
+    append_fails: bool,
+    sync_fails: bool,
+    durability_is_held: bool,
+    is_full: bool,
+}
+
+impl MemoryLog {
+    /// A new log with its OPEN record at position 0, so that the tail is at position 1.
+    pub fn new(identity: Identity) -> Self {
+        let beginning = Chain::beginning_at(identity, Position(0));
+        let open = Commit::open(Bytes::from_static(b"{}"));
+        let mut encoder = Encoder::default();
+        let (chain, envelope) = encode(&beginning, &open, Position(0), &mut encoder)
+            .expect("an OPEN record without data can be written at position 0");
+        Self::holding(identity, VecDeque::from([envelope]), (Position(0), Offset(0)), chain)
+    }
+
+    fn holding(
+        identity: Identity,
+        held: VecDeque<Envelope>,
+        earliest: (Position, Offset),
+        chain: Chain,
+    ) -> Self {
+        let tail = Tail { position: chain.position, offset: chain.offset, stopped: None };
+        let state = State {
+            held,
+            earliest,
+            chain,
+            encoder: Encoder::default(),
+            stopped: None,
+            append_fails: false,
+            sync_fails: false,
+            durability_is_held: false,
+            is_full: false,
+        };
+        Self { identity, state: Mutex::new(state), tail: watch::Sender::new(tail) }
+    }
+
+    /// The log as it is after a crash and a restart: what was durable is there, the rest is gone,
+    /// and nothing is told to fail. `self` should not be used any more.
+    pub fn reopen(&self) -> Self {
+        let state = self.lock();
+        let tail = self.tail.borrow().position;
+        let (mut chain, earliest) =
+            (Chain::beginning_at(self.identity, state.earliest.0), state.earliest);
+        let durable = state.held.iter().take_while(|held| held.link.position < tail);
+        let held: VecDeque<_> = durable.cloned().collect();
+        for envelope in &held {
+            chain = chain.follow(envelope).expect("what is held was chained when it was appended");
+        }
+        Self::holding(self.identity, held, earliest, chain)
+    }
+
+    /// The next append answers `Broken` and stops the log, as a failed write does.
+    pub fn fail_next_append(&self) {
+        self.lock().append_fails = true;
+    }
+
+    /// The next append is taken, does not become durable, and stops the log, as a failed sync does.
+    pub fn fail_next_sync(&self) {
+        self.lock().sync_fails = true;
+    }
+
+    /// Appends are taken and do not become durable until [`Self::release_durability`].
+    pub fn hold_durability(&self) {
+        self.lock().durability_is_held = true;
+    }
+
+    /// What was appended meanwhile becomes durable, and from now on at once.
+    pub fn release_durability(&self) {
+        let mut state = self.lock();
+        state.durability_is_held = false;
+        self.sync(&mut state);
+    }
+
+    /// Whether appends answer `Full`.
+    pub fn set_full(&self, is_full: bool) {
+        self.lock().is_full = is_full;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing between two changes of the state panics, so a poisoned one is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self, state: &mut State, stop: Stop) {
+        state.stopped = Some(stop.clone());
+        self.tail.send_modify(|tail| tail.stopped = Some(stop));
+    }
+
+    fn sync(&self, state: &mut State) {
+        if state.durability_is_held || state.stopped.is_some() {
+            return;
+        }
+        if std::mem::take(&mut state.sync_fails) {
+            return self.stop(state, Stop::Broken("the sync was told to fail".to_owned()));
+        }
+        self.tail.send_modify(|tail| {
+            tail.position = state.chain.position;
+            tail.offset = state.chain.offset;
+        });
+    }
+
+    fn append_now(&self, expected: Position, commits: &[Commit]) -> Result<(), AppendError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if let Some(stop) = &state.stopped {
+            return Err(stop.clone().into());
+        }
+        if expected != state.chain.position {
+            return Err(AppendError::Conflict { expected, actual: state.chain.position });
+        }
+        if std::mem::take(&mut state.append_fails) {
+            let why = "the append was told to fail".to_owned();
+            self.stop(state, Stop::Broken(why.clone()));
+            return Err(AppendError::Broken(why));
+        }
+        if state.is_full {
+            return Err(AppendError::Full);
+        }
+        let durable = self.tail.borrow().position;
+        let mut chain = state.chain;
+        let mut added = Vec::with_capacity(commits.len());
+        for commit in commits {
+            match encode(&chain, commit, durable, &mut state.encoder) {
+                Ok((next, envelope)) => {
+                    chain = next;
+                    added.push(envelope);
+                }
+                Err(why) => {
+                    self.stop(state, Stop::Broken(why.clone()));
+                    return Err(AppendError::Broken(why));
+                }
+            }
+        }
+        state.chain = chain;
+        state.held.extend(added);
+        self.sync(state);
+        Ok(())
+    }
+
+    /// What is durable, from the `n`-th held on.
+    fn durable<'a>(&self, state: &'a State, n: usize) -> impl Iterator<Item = &'a Envelope> {
+        let tail = self.tail.borrow().position;
+        state.held.range(n.min(state.held.len())..).take_while(move |held| held.link.position < tail)
+    }
+
+    fn readable(&self) -> Result<MutexGuard<'_, State>, ReadError> {
+        let state = self.lock();
+        if state.stopped == Some(Stop::Closed) { Err(ReadError::Closed) } else { Ok(state) }
+    }
+
+    fn read_now(&self, from: Position, bytes_max: usize) -> Result<Vec<Stored>, ReadError> {
+        let state = self.readable()?;
+        let (earliest, tail) = (state.earliest.0, self.tail.borrow().position);
+        if from < earliest || from > tail {
+            return Err(ReadError::out_of_range(from.0, earliest.0, tail.0));
+        }
+        let mut left = bytes_max;
+        let mut commits = Vec::new();
+        for envelope in self.durable(&state, (from.0 - earliest.0) as usize) {
+            if !commits.is_empty() && envelope.bytes > left {
+                break;
+            }
+            left = left.saturating_sub(envelope.bytes);
+            let at = envelope.link.position;
+            commits.push(envelope.clone().open().map_err(|why| ReadError::corrupt(at, why))?);
+        }
+        Ok(commits)
+    }
+
+    fn fetch_now(&self, from: Offset, bytes_max: usize) -> Result<Fetched, ReadError> {
+        let state = self.readable()?;
+        let (earliest, high_watermark) = (state.earliest.1, self.tail.borrow().offset);
+        if from < earliest || from > high_watermark {
+            return Err(ReadError::out_of_range(from.0, earliest.0, high_watermark.0));
+        }
+        let first = state.held.partition_point(|held| held.next_offset() <= from);
+        let mut left = bytes_max;
+        let mut fetched = Fetched { batches: Vec::new(), next: from, high_watermark };
+        for envelope in self.durable(&state, first).filter(|held| !held.data.is_empty()) {
+            if !fetched.batches.is_empty() && envelope.data.len() > left {
+                break;
+            }
+            left = left.saturating_sub(envelope.data.len());
+            fetched.batches.push(envelope.data.clone());
+            fetched.next = envelope.next_offset();
+        }
+        Ok(fetched)
+    }
+
+    fn offset_at_now(&self, at: Timestamp) -> Result<Offset, ReadError> {
+        let state = self.readable()?;
+        for envelope in self.durable(&state, 0) {
+            let found = envelope.offset_at(at);
+            let position = envelope.link.position;
+            if let Some(offset) = found.map_err(|why| ReadError::corrupt(position, why))? {
+                return Ok(offset);
+            }
+        }
+        Ok(self.tail.borrow().offset)
+    }
+
+    fn trim_now(&self, below: Position) -> Result<Position, AppendError> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if let Some(stop) = &state.stopped {
+            return Err(stop.clone().into());
+        }
+        // Every commit is a segment of its own here; the last durable one stays.
+        let below = below.0.min(self.tail.borrow().position.0.saturating_sub(1));
+        while state.earliest.0.0 < below
+            && let Some(gone) = state.held.pop_front()
+        {
+            state.earliest = (gone.link.position.next(), gone.next_offset());
+        }
+        Ok(state.earliest.0)
+    }
+
+    fn close_now(&self) -> Result<(), AppendError> {
+        let mut state = self.lock();
+        state.durability_is_held = false;
+        self.sync(&mut state);
+        if let Some(stop) = &state.stopped {
+            return Err(stop.clone().into());
+        }
+        self.stop(&mut state, Stop::Closed);
+        Ok(())
+    }
+}
+
+fn encode(
+    chain: &Chain,
+    commit: &Commit,
+    durable: Position,
+    encoder: &mut Encoder,
+) -> Result<(Chain, Envelope), String> {
+    let mut bytes = Vec::new();
+    let next = chain.extend(commit, durable, encoder, &mut bytes).map_err(|why| why.to_string())?;
+    let envelope = Envelope::parse(&bytes.into()).map_err(|why| why.to_string())?;
+    Ok((next, envelope))
+}
+
+impl PartitionLog for MemoryLog {
+    fn append(
+        &self,
+        expected: Position,
+        commits: Vec<Commit>,
+    ) -> BoxFuture<'_, Result<(), AppendError>> {
+        async move { self.append_now(expected, &commits) }.boxed()
+    }
+
+    fn tail(&self) -> watch::Receiver<Tail> {
+        self.tail.subscribe()
+    }
+
+    fn earliest(&self) -> (Position, Offset) {
+        self.lock().earliest
+    }
+
+    fn read(
+        &self,
+        from: Position,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, ReadError>> {
+        async move { self.read_now(from, bytes_max) }.boxed()
+    }
+
+    fn fetch(&self, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Fetched, ReadError>> {
+        async move { self.fetch_now(from, bytes_max) }.boxed()
+    }
+
+    fn offset_at(&self, at: Timestamp) -> BoxFuture<'_, Result<Offset, ReadError>> {
+        async move { self.offset_at_now(at) }.boxed()
+    }
+
+    fn trim(&self, below: Position) -> BoxFuture<'_, Result<Position, AppendError>> {
+        async move { self.trim_now(below) }.boxed()
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        self.lock().held.iter().map(|held| held.bytes as u64).sum()
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<(), AppendError>> {
+        async move { self.close_now() }.boxed()
+    }
+}

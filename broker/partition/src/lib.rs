@@ -1,1 +1,23 @@
-//! (skeleton)
+//! The one writer of a partition: admit, append, apply, answer.
+//!
+//! ```text
+//! Request ─▶ worker ─▶ admission (pure: view, chain, batch, now ─▶ plan) ─▶ log.append ─▶ view.apply
+//!                └──────────── Answer, once the commit is durable ◀── log.tail
+//! ```
+//! Promises: batches are judged one after another; an answer leaves after its commit is durable;
+//! what was judged once is never judged again. Not here on purpose: topics' names as routes,
+//! connections, wasm: a chain is a row of stages, whoever made them.
+
+mod worker;
+
+mod admission;
+mod chain;
+mod batch;
+mod answer;
+mod counters;
+
+pub use answer::Answer;
+pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber};
+pub use chain::{Chain, Link};
+pub use counters::Counts;
+pub use worker::{OpenError, Partition, PartitionOptions, Pending, Snapshot};

@@ -5,6 +5,8 @@
 //! crate only, and no type of its or of the generated bindings leaves it.
 //! Not here: chains, policies, storage.
 
+mod bindings;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,1 +1,50 @@
-//! (skeleton)
+//! The Rust client of weir: publish and hear each event's verdict, read a topic at one's own pace,
+//! and tell the broker what to be.
+//!
+//! - [`Producer`] publishes: batches per partition, several in flight, a [`Verdict`] per event. It
+//!   rides through lost connections: what has no answer is sent again with the same sequences, so
+//!   nothing is judged twice.
+//! - [`Consumer`] reads partitions from any offset or time and follows their tails.
+//! - [`Admin`] creates topics and binds plugins.
+//!
+//! Promises: every wait has a deadline and every buffer a bound; a result that cannot be known is
+//! [`ClientError::Unknown`] and never a guess; the token reaches no log, error or dump.
+//!
+//! Not here on purpose: a thread or runtime of its own (it lives in the caller's tokio), consumer
+//! groups with members that share partitions, TLS for the admin API (it is a door on loopback).
+//!
+//! # A producer, `examples/producer.rs`
+//! ```no_run
+#![doc = include_str!("../examples/producer.rs")]
+//! ```
+//! # A consumer, `examples/consumer.rs`
+//! ```no_run
+#![doc = include_str!("../examples/consumer.rs")]
+//! ```
+//! # The admin API, `examples/admin.rs`
+//! ```no_run
+#![doc = include_str!("../examples/admin.rs")]
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod client;
+mod producer;
+mod consumer;
+mod call;
+mod link;
+mod frames;
+mod backoff;
+mod admin;
+mod config;
+mod error;
+
+pub use admin::{Admin, AdminError};
+pub use call::TopicShape;
+pub use client::Client;
+pub use config::{ClientConfig, Secret, default_context};
+pub use consumer::{ConsumedBatch, ConsumedEvent, Consumer, ConsumerOptions, From};
+pub use error::ClientError;
+pub use producer::{Delivery, Mode, Outcome, Producer, ProducerOptions, Route};
+
+pub use weir_wire::record_batch::{Compression, Event, Header};
+pub use weir_wire::verdict::{Rejection, Verdict};

@@ -1,1 +1,118 @@
-//! (skeleton)
+//! Write an admission rule of weir in Rust: implement [`Filter`], name it in [`export!`], and the
+//! build gives a component that a broker judges events with.
+//!
+//! A rule sees one event at a time and answers with a [`Verdict`]. What surrounds the event is in
+//! [`context`], what the rule remembers in [`state`], what it sends elsewhere goes through
+//! [`outbox`], what its operator should read through [`log`]. The contract is `wit/plugin.wit`.
+//!
+//! An upper bound for payments, one at a time and five hundred a day:
+//!
+//! ```
+//! use weir_plugin::{Event, Filter, Rejection, Verdict, export, state};
+//!
+//! struct Bound {
+//!     daily: i64,
+//! }
+//!
+//! impl Filter for Bound {
+//!     fn configure(config: &str) -> Result<Self, String> {
+//!         let daily = config.trim().parse().map_err(|_| "write the daily bound, as 500".to_string())?;
+//!         Ok(Bound { daily })
+//!     }
+//!
+//!     fn process(&mut self, event: Event) -> Verdict {
+//!         let Some(amount) = str::from_utf8(&event.value).ok().and_then(|text| text.parse().ok()) else {
+//!             return Rejection::new("no-amount", "The value must be an amount, as 12.").into();
+//!         };
+//!         let payer = event.key.unwrap_or_default();
+//!         let day = event.timestamp / 86_400_000;
+//!         let cell = [&day.to_le_bytes(), payer.as_slice()].concat();
+//!         // A refused event's own changes stand as well, so look before adding.
+//!         if self.daily < state::counter(&cell) + amount {
+//!             return Rejection::new("bound", "That is more than you may pay in a day.").into();
+//!         }
+//!         state::increment(&cell, amount, Some(86_400_000));
+//!         Verdict::Accept
+//!     }
+//! }
+//!
+//! export!(Bound);
+//!
+//! // Outside a broker, and so in unit tests, a `fake::Host` stands in for it.
+//! let mut host = weir_plugin::fake::Host::default();
+//! let mut rule = Bound::configure("500").unwrap();
+//! assert_eq!(host.judge(&mut rule, Event::new("400").key("ann")), Verdict::Accept);
+//! let refused = host.judge(&mut rule, Event::new("101").key("ann"));
+//! assert_eq!(refused.rejection().unwrap().code, "bound");
+//! ```
+//!
+//! # How to build
+//!
+//! The rule is a crate of its own with `crate-type = ["cdylib"]` and this crate as its dependency,
+//! built for `wasm32-unknown-unknown`; `cargo xtask guests` does that for everything under
+//! `plugins/` and wraps the result as a component.
+//!
+//! # What a rule may rely on
+//!
+//! The same event, state and context must give the same verdict. There is no other clock than
+//! [`context::now`] and the event's own timestamp, no entropy, no network, no files. Fields of the
+//! rule are a cache: an instance may be thrown away between any two events and configured anew, so
+//! what must last belongs into [`state`]. A panic is a fault: nothing the rule did to this event
+//! stands, the panic's text goes to the rule's log, and the binding's failure policy decides.
+//!
+//! Not here, on purpose: JSON and other codecs (take the one you like), async, threads.
+
+pub mod context;
+pub mod log;
+pub mod outbox;
+pub mod state;
+
+mod event;
+mod export;
+mod verdict;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod fake;
+
+// The generated code of the contract, wit/plugin.wit: its types are ours, natively too; its
+// imports and exports exist in a component only.
+#[doc(hidden)]
+#[allow(
+    unsafe_code,
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated; its pointers are the canonical ABI's"
+)]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "filter",
+        additional_derives: [PartialEq, Eq],
+        pub_export_macro: true,
+        export_macro_name: "export_component",
+        default_bindings_module: "weir_plugin::bindings",
+    });
+}
+
+#[doc(hidden)]
+pub use export::Instance;
+
+pub use bindings::weir::plugin::types::{Event, Header, Rejection, Verdict};
+
+#[cfg(target_arch = "wasm32")]
+use bindings::weir::plugin as host;
+#[cfg(not(target_arch = "wasm32"))]
+use fake::host;
+
+/// An admission rule.
+pub trait Filter: Sized + 'static {
+    /// Takes the binding's configuration (JSON as the operator wrote it; `null` if there is none),
+    /// once, before the first event.
+    ///
+    /// An `Err` refuses the binding; its text is for the operator: one sentence that says what to
+    /// write instead. State, context and outbox belong to events and are not to be used here.
+    fn configure(config: &str) -> Result<Self, String>;
+
+    /// Judges one event. It is given away, so that [`Verdict::Replace`] costs no copy.
+    fn process(&mut self, event: Event) -> Verdict;
+}

@@ -99,7 +99,7 @@ pub struct TopicDescription {
 }
 
 /// A partition as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PartitionDescription {
     /// Which.
     pub partition: PartitionId,

@@ -5,10 +5,10 @@
 //! Not here on purpose: sockets, tokio, clocks, files.
 
 pub mod admin;
+pub mod record_batch;
 pub mod frame;
 pub mod fault;
 pub mod verdict;
-pub mod record_batch;
 pub mod partitioner;
 pub mod ids;
 /// The control frames, generated from `proto/weir.proto` by `cargo xtask codegen`.

@@ -1,9 +1,34 @@
-//! SKELETON of the commit; the log helper completes it (drawing, codec, golden files).
+//! The commit: the one durable record of one judged batch.
+//!
+//! Promises: what was appended is read back equal, but for base offset and leader epoch in its
+//! data; any bytes are answered with a commit or a reason. The bytes are drawn in `format.rs` and
+//! `sections.rs`. Not here: files, and what a partition makes of a commit.
+
+mod chain;
+mod cursor;
+mod format;
+mod sections;
 
 use bytes::Bytes;
-use weir_wire::ids::{ChainRevision, Offset, PluginName, Position, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicName};
+use weir_wire::ids::{
+    ChainRevision, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId, Sequence,
+    Timestamp, TopicId, TopicName,
+};
 use weir_wire::record_batch::Event;
 use weir_wire::verdict::Verdicts;
+
+pub(crate) use chain::Chain;
+pub use format::COMMIT_BYTES_MAX;
+pub(crate) use format::{Encoder, Envelope, Unreadable};
+
+/// Whose log it is: stands in every commit, so that a file in the wrong folder is found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The topic's number.
+    pub topic: TopicId,
+    /// The partition of it.
+    pub partition: PartitionId,
+}
 
 /// Everything one judged batch did. Durable as a whole or not there at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +76,35 @@ pub enum Kind {
     Mark = 4,
     /// The whole state up to here, so that what is before can be trimmed.
     Snapshot = 5,
+}
+
+impl Kind {
+    fn from_number(number: u8) -> Option<Self> {
+        [Self::Open, Self::Batch, Self::Chain, Self::Mark, Self::Snapshot]
+            .into_iter()
+            .find(|kind| *kind as u8 == number)
+    }
+}
+
+impl Commit {
+    /// The first commit of a log: an owner's reign begins. `note` is a JSON text for people.
+    pub(crate) fn open(note: Bytes) -> Self {
+        Self {
+            kind: Kind::Open,
+            time: Timestamp(0),
+            chain: ChainRevision(0),
+            first_offset: Offset(0),
+            events: 0,
+            max_timestamp: Timestamp(0),
+            producer: None,
+            relayed: 0,
+            verdicts: Verdicts::default(),
+            state: Vec::new(),
+            outbox: Vec::new(),
+            note,
+            data: Bytes::new(),
+        }
+    }
 }
 
 /// The producer's numbers for the events of a batch.

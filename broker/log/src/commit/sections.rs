@@ -1,0 +1,226 @@
+//! The parts of a commit whose size varies: verdicts, state changes, side events, the note.
+//!
+//! Each section is drawn so, and stands at most once, in the order of its tag:
+//! ```text
+//! | tag u8 | bytes u32 | ... |
+//!
+//! 1 accepted   events varint                         every event that was sent was accepted
+//! 2 verdicts   weir.v1.Verdicts                      the very bytes of the wire
+//! 3 state      count varint, then per change:
+//!              | plugin counted, empty: as before | key counted | what varint | ...
+//!              what 0: deleted   1: value counted   2: expires varint, value counted
+//! 4 outbox     count varint, then per side event:
+//!              | ordinal varint | plugin counted, empty: as before | topic counted, empty: as before |
+//!              | hops u8 | timestamp varint | key optional | value optional | headers varint |
+//!              | name counted, value optional | ...
+//! 5 note       text
+//! ```
+//! *counted*: a varint count, then so many bytes. *optional*: a varint of the count plus one, or 0.
+//!
+//! Promises: what is read shares the commit's bytes; memory is bounded by them.
+
+use bytes::Bytes;
+use weir_wire::ids::{PluginName, Timestamp, TopicName};
+use weir_wire::record_batch::{Event, Header};
+use weir_wire::verdict::Verdicts;
+
+use super::cursor::{Cursor, push_counted, push_optional, push_varint};
+use super::format::Unreadable;
+use super::{Commit, SideEvent, StateChange, StateValue};
+
+const ACCEPTED: u8 = 1;
+const VERDICTS: u8 = 2;
+const STATE: u8 = 3;
+const OUTBOX: u8 = 4;
+const NOTE: u8 = 5;
+
+/// What the sections of one commit hold.
+#[derive(Default)]
+pub(super) struct Sections {
+    pub(super) verdicts: Verdicts,
+    pub(super) state: Vec<StateChange>,
+    pub(super) outbox: Vec<SideEvent>,
+    pub(super) note: Bytes,
+}
+
+pub(super) fn push_sections(out: &mut Vec<u8>, commit: &Commit) {
+    if !commit.verdicts.is_empty() {
+        if commit.verdicts.are_all_accepted() {
+            push_section(out, ACCEPTED, |out| push_varint(out, commit.verdicts.len().into()));
+        } else {
+            push_section(out, VERDICTS, |out| out.extend_from_slice(&commit.verdicts.encode()));
+        }
+    }
+    if !commit.state.is_empty() {
+        push_section(out, STATE, |out| push_state(out, &commit.state));
+    }
+    if !commit.outbox.is_empty() {
+        push_section(out, OUTBOX, |out| push_outbox(out, &commit.outbox));
+    }
+    if !commit.note.is_empty() {
+        push_section(out, NOTE, |out| out.extend_from_slice(&commit.note));
+    }
+}
+
+fn push_section(out: &mut Vec<u8>, tag: u8, content: impl FnOnce(&mut Vec<u8>)) {
+    out.push(tag);
+    let length_at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    content(out);
+    // A commit beyond 4 GiB is refused as too large afterwards, whatever stands here.
+    let length = (out.len() - length_at - 4) as u32;
+    out[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+fn push_state(out: &mut Vec<u8>, state: &[StateChange]) {
+    push_varint(out, state.len() as u64);
+    let mut before = "";
+    for change in state {
+        push_name(out, change.plugin.as_str(), &mut before);
+        push_counted(out, &change.key);
+        match &change.value {
+            None => push_varint(out, 0),
+            Some(StateValue { bytes, expires_at: None }) => {
+                push_varint(out, 1);
+                push_counted(out, bytes);
+            }
+            Some(StateValue { bytes, expires_at: Some(at) }) => {
+                push_varint(out, 2);
+                push_varint(out, at.0);
+                push_counted(out, bytes);
+            }
+        }
+    }
+}
+
+fn push_outbox(out: &mut Vec<u8>, outbox: &[SideEvent]) {
+    push_varint(out, outbox.len() as u64);
+    let (mut plugin_before, mut topic_before) = ("", "");
+    for side in outbox {
+        push_varint(out, side.ordinal);
+        push_name(out, side.plugin.as_str(), &mut plugin_before);
+        push_name(out, side.topic.as_str(), &mut topic_before);
+        out.push(side.hops);
+        push_varint(out, side.event.timestamp.0);
+        push_optional(out, side.event.key.as_deref());
+        push_optional(out, side.event.value.as_deref());
+        push_varint(out, side.event.headers.len() as u64);
+        for header in &side.event.headers {
+            push_counted(out, header.name.as_bytes());
+            push_optional(out, header.value.as_deref());
+        }
+    }
+}
+
+/// Neighbours mostly share their plugin and topic: no name has to stand twice in a row.
+fn push_name<'a>(out: &mut Vec<u8>, name: &'a str, before: &mut &'a str) {
+    if name == *before {
+        out.push(0);
+    } else {
+        push_counted(out, name.as_bytes());
+        *before = name;
+    }
+}
+
+pub(super) fn read_sections(bytes: Bytes) -> Result<Sections, Unreadable> {
+    let mut cursor = Cursor::new(bytes);
+    let mut sections = Sections::default();
+    let mut tag_before = 0;
+    while !cursor.is_empty() {
+        let tag = cursor.u8()?;
+        if tag <= tag_before {
+            return Err(Unreadable::Invalid("sections out of order"));
+        }
+        tag_before = tag;
+        let length = cursor.u32()? as usize;
+        let mut content = Cursor::new(cursor.take(length)?);
+        match tag {
+            ACCEPTED => {
+                let events = u32::try_from(content.varint()?)
+                    .map_err(|_| Unreadable::Invalid("too many verdicts"))?;
+                sections.verdicts = Verdicts::all_accepted(events);
+            }
+            VERDICTS if sections.verdicts.is_empty() => {
+                sections.verdicts = Verdicts::decode(&content.take(length)?, u32::MAX)
+                    .map_err(|_| Unreadable::Invalid("verdicts that are none"))?;
+            }
+            STATE => sections.state = read_state(&mut content)?,
+            OUTBOX => sections.outbox = read_outbox(&mut content)?,
+            NOTE => sections.note = content.take(length)?,
+            _ => return Err(Unreadable::Invalid("a section of an unknown kind")),
+        }
+        if !content.is_empty() {
+            return Err(Unreadable::Invalid("a section longer than what it holds"));
+        }
+    }
+    Ok(sections)
+}
+
+fn read_state(cursor: &mut Cursor) -> Result<Vec<StateChange>, Unreadable> {
+    let count = cursor.count()?;
+    // Grows with what is really there: a change takes more memory than bytes.
+    let mut state = Vec::new();
+    let mut before: Option<PluginName> = None;
+    for _ in 0..count {
+        let plugin = read_name(cursor, &mut before, PluginName::parse)?;
+        let key = cursor.counted()?;
+        let value = match cursor.varint()? {
+            0 => None,
+            1 => Some(StateValue { bytes: cursor.counted()?, expires_at: None }),
+            2 => {
+                let expires_at = Some(Timestamp(cursor.varint()?));
+                Some(StateValue { bytes: cursor.counted()?, expires_at })
+            }
+            _ => return Err(Unreadable::Invalid("a state change of an unknown kind")),
+        };
+        state.push(StateChange { plugin, key, value });
+    }
+    Ok(state)
+}
+
+fn read_outbox(cursor: &mut Cursor) -> Result<Vec<SideEvent>, Unreadable> {
+    let count = cursor.count()?;
+    let mut outbox = Vec::new();
+    let (mut plugin_before, mut topic_before) = (None, None);
+    for _ in 0..count {
+        outbox.push(SideEvent {
+            ordinal: cursor.varint()?,
+            plugin: read_name(cursor, &mut plugin_before, PluginName::parse)?,
+            topic: read_name(cursor, &mut topic_before, TopicName::parse)?,
+            hops: cursor.u8()?,
+            event: Event {
+                timestamp: Timestamp(cursor.varint()?),
+                key: cursor.optional()?,
+                value: cursor.optional()?,
+                headers: read_headers(cursor)?,
+            },
+        });
+    }
+    Ok(outbox)
+}
+
+fn read_headers(cursor: &mut Cursor) -> Result<Vec<Header>, Unreadable> {
+    let count = cursor.count()?;
+    let mut headers = Vec::new();
+    for _ in 0..count {
+        headers.push(Header { name: read_text(cursor.counted()?)?, value: cursor.optional()? });
+    }
+    Ok(headers)
+}
+
+fn read_text(bytes: Bytes) -> Result<String, Unreadable> {
+    String::from_utf8(bytes.into()).map_err(|_| Unreadable::Invalid("a text that is not UTF-8"))
+}
+
+fn read_name<N: Clone, E>(
+    cursor: &mut Cursor,
+    before: &mut Option<N>,
+    parse: impl FnOnce(&str) -> Result<N, E>,
+) -> Result<N, Unreadable> {
+    let bytes = cursor.counted()?;
+    if !bytes.is_empty() {
+        let text = std::str::from_utf8(&bytes).ok().and_then(|text| parse(text).ok());
+        *before = Some(text.ok_or(Unreadable::Invalid("a name that is none"))?);
+    }
+    before.clone().ok_or(Unreadable::Invalid("a name like the one before, at the beginning"))
+}

@@ -1,0 +1,228 @@
+//! Opens a folder as a log: what was durable is found again, or the folder is refused.
+//!
+//! The longest row of commits that verifies wins. What follows it is a *torn tail* and is cut, if
+//! nothing says that it was ever durable; it is *corruption*, and the log is refused, if
+//! - it stands in a segment that is not the last: a segment is synced before the next is made; or
+//! - a later commit says by its durable mark that the bad position was durable when it was written.
+//!
+//! Promises: nothing that was durable is cut; nothing that is not understood is touched; the tail
+//! is synced before anyone sees it, since what survived a kill may be in the page cache only.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+use weir_wire::ids::Position;
+
+use super::disk::Disk;
+use super::index::{Index, Noted};
+use super::walk::{Obstacle, Walk, good_again};
+use super::{OpenError, Options, files};
+use crate::commit::{Chain, Commit, Encoder, Identity, Unreadable};
+
+/// Bytes read at a time: large enough for the disk's full speed, small enough for a thousand logs.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A log that can be served.
+pub(super) struct Recovered {
+    pub(super) sealed: VecDeque<Arc<Index>>,
+    pub(super) active: Index,
+    pub(super) active_file: File,
+}
+
+pub(super) fn recover(
+    disk: &dyn Disk,
+    folder: &Path,
+    identity: Identity,
+    options: &Options,
+) -> Result<Recovered, OpenError> {
+    files::make_folder(disk, folder).map_err(|error| OpenError::io(folder, error))?;
+    let bases = files::list(folder)?;
+    let Some((&last, before)) = bases.split_last() else {
+        let file = files::create(disk, folder, Position(0))
+            .map_err(|error| OpenError::io(folder, error))?;
+        return begin(disk, folder, identity, options, file);
+    };
+    let folder = Folder { disk, folder, identity, options };
+    let mut chain = Chain::beginning_at(identity, bases[0]);
+    let mut sealed = VecDeque::with_capacity(before.len());
+    for &base in before {
+        folder.expect_no_gap(base, &chain)?;
+        let index = folder.sealed(base, &chain)?;
+        chain = index.end;
+        sealed.push_back(Arc::new(index));
+    }
+    folder.expect_no_gap(last, &chain)?;
+    folder.last(sealed, chain)
+}
+
+/// A log without an OPEN record gets one.
+fn begin(
+    disk: &dyn Disk,
+    folder: &Path,
+    identity: Identity,
+    options: &Options,
+    active_file: File,
+) -> Result<Recovered, OpenError> {
+    let beginning = Chain::beginning_at(identity, Position(0));
+    let commit = Commit::open(options.open_note.clone());
+    let mut bytes = Vec::new();
+    let end = beginning
+        .extend(&commit, Position(0), &mut Encoder::default(), &mut bytes)
+        .map_err(|why| OpenError::Unwritable { why: why.0 })?;
+    disk.write_all_at(&active_file, &bytes, 0)
+        .and_then(|()| disk.sync_file(&active_file))
+        .map_err(|error| OpenError::io(folder, error))?;
+    let mut active = Index::empty(beginning);
+    let noted = Noted {
+        end,
+        first_offset: commit.first_offset,
+        max_timestamp: commit.max_timestamp,
+        bytes: bytes.len() as u64,
+    };
+    active.note(noted, options.index_interval_bytes);
+    Ok(Recovered { sealed: VecDeque::new(), active, active_file })
+}
+
+/// What the steps of one recovery share.
+struct Folder<'a> {
+    disk: &'a dyn Disk,
+    folder: &'a Path,
+    identity: Identity,
+    options: &'a Options,
+}
+
+impl Folder<'_> {
+    fn expect_no_gap(&self, base: Position, chain: &Chain) -> Result<(), OpenError> {
+        if base == chain.position {
+            return Ok(());
+        }
+        Err(OpenError::Gap { folder: self.folder.to_owned(), after: chain.position, found: base })
+    }
+
+    /// A segment that is not the last: its index is taken if it fits, else all of it is read.
+    fn sealed(&self, base: Position, chain: &Chain) -> Result<Index, OpenError> {
+        let path = files::segment_path(self.folder, base);
+        let file = files::open(&path).map_err(|error| OpenError::io(&path, error))?;
+        let length = file.metadata().map_err(|error| OpenError::io(&path, error))?.len();
+        let index_path = files::index_path(self.folder, base);
+        if !self.options.verify_all
+            && let Ok(copy) = fs::read(&index_path)
+            && let Some(index) = Index::decode(&copy, self.identity)
+            && self.fits(&index, &file, length, chain)
+        {
+            return Ok(index);
+        }
+        let mut walk = Walk::new(&file, 0, length, *chain, CHUNK_BYTES);
+        let (index, obstacle) = self.follow(&mut walk, &path)?;
+        if let Some(obstacle) = obstacle {
+            let from = walk.chain.position;
+            let to = good_again(walk, self.identity, from.next());
+            return Err(OpenError::Corrupt { path, from, to, why: obstacle.to_string() });
+        }
+        if let Err(error) = fs::write(&index_path, index.encode(self.identity)) {
+            debug!(path = %index_path.display(), %error, "no index was written; the next start reads the segment again");
+        }
+        Ok(index)
+    }
+
+    /// Whether an index is of this very file: its ends are where it says, and linked as it says.
+    fn fits(&self, index: &Index, file: &File, length: u64, chain: &Chain) -> bool {
+        let Some(last) = index.entries.last() else { return false };
+        if index.base != chain.position || index.bytes != length || last.place >= length {
+            return false;
+        }
+        let mut first = Walk::new(file, 0, length, *chain, CHUNK_BYTES.min(64 << 10));
+        let begins = matches!(first.next(), Ok(Some(envelope)) if envelope.first_offset == index.base_offset);
+        let from = if last.place == 0 { *chain } else { Chain::beginning_at(self.identity, last.position) };
+        let mut tail = Walk::new(file, last.place, length, from, CHUNK_BYTES);
+        while let Ok(Some(_)) = tail.next() {}
+        begins && tail.place == length && tail.chain == index.end
+    }
+
+    /// The last segment: the one that may end in the middle of a commit.
+    fn last(&self, sealed: VecDeque<Arc<Index>>, chain: Chain) -> Result<Recovered, OpenError> {
+        let path = files::segment_path(self.folder, chain.position);
+        let io = |error| OpenError::io(&path, error);
+        let active_file = files::open(&path).map_err(io)?;
+        let length = active_file.metadata().map_err(io)?.len();
+        let mut walk = Walk::new(&active_file, 0, length, chain, CHUNK_BYTES);
+        let (active, obstacle) = self.follow(&mut walk, &path)?;
+        if let Some(obstacle) = obstacle {
+            self.cut(walk, &path, &active_file, obstacle)?;
+        }
+        if active.bytes == 0 && sealed.is_empty() {
+            if chain.position != Position(0) {
+                // Trimming keeps a durable commit, so its loss is no crash's work.
+                let (from, to) = (chain.position, chain.position.next());
+                let why = "the only segment holds no commit".to_owned();
+                return Err(OpenError::Corrupt { path, from, to, why });
+            }
+            return begin(self.disk, self.folder, self.identity, self.options, active_file);
+        }
+        self.disk.sync_file(&active_file).map_err(io)?;
+        self.disk.sync_folder(self.folder).map_err(|error| OpenError::io(self.folder, error))?;
+        Ok(Recovered { sealed, active, active_file })
+    }
+
+    /// Reads as far as commits follow each other.
+    fn follow(
+        &self,
+        walk: &mut Walk<'_>,
+        path: &Path,
+    ) -> Result<(Index, Option<Obstacle>), OpenError> {
+        let mut index = Index::empty(walk.chain);
+        loop {
+            match walk.next() {
+                Ok(Some(envelope)) => {
+                    let noted = Noted::of(&envelope, walk.chain);
+                    index.note(noted, self.options.index_interval_bytes);
+                }
+                Ok(None) => return Ok((index, None)),
+                Err(Obstacle::Io(error)) => return Err(OpenError::io(path, error)),
+                Err(Obstacle::Unreadable(Unreadable::Version(version))) => {
+                    return Err(OpenError::Version { path: path.to_owned(), version });
+                }
+                // A first commit that is whole and not ours: the file is in the wrong place, or
+                // under a wrong name, and nothing in it is torn.
+                Err(Obstacle::Misplaced(_, why)) if walk.place == 0 => {
+                    return Err(OpenError::Misplaced { path: path.to_owned(), why });
+                }
+                Err(obstacle) => return Ok((index, Some(obstacle))),
+            }
+        }
+    }
+
+    /// Takes a torn tail off, unless it was durable once.
+    fn cut(
+        &self,
+        walk: Walk<'_>,
+        path: &Path,
+        file: &File,
+        obstacle: Obstacle,
+    ) -> Result<(), OpenError> {
+        let io = |error| OpenError::io(path, error);
+        let (bad, place) = (walk.chain.position, walk.place);
+        let length = file.metadata().map_err(io)?.len();
+        let proof = walk
+            .find(self.identity, |later| later.link.position > bad && later.link.durable > bad)
+            .map_err(io)?;
+        if let Some(later) = proof {
+            let (path, to) = (path.to_owned(), later.link.position);
+            return Err(OpenError::Corrupt { path, from: bad, to, why: obstacle.to_string() });
+        }
+        warn!(
+            path = %path.display(), position = %bad, bytes = length - place, why = %obstacle,
+            "a torn tail was cut off; nothing of it was ever acknowledged as durable"
+        );
+        file.set_len(place).and_then(|()| file.sync_all()).map_err(io)
+    }
+}
+
+impl OpenError {
+    pub(super) fn io(path: &Path, error: std::io::Error) -> Self {
+        Self::Io { path: PathBuf::from(path), why: error.to_string() }
+    }
+}

@@ -1,0 +1,456 @@
+//! Decides what becomes of a batch. Pure: reads the view, never writes it; no clock, no disk, no
+//! await. The worker makes the plan true.
+//!
+//! Whose effects stand: if the chain admits an event, those of every stage; if a stage dropped or
+//! refused it, that stage's alone; if a stage failed, not that stage's, and nobody else's unless
+//! the event is admitted after all. An all-or-nothing batch that is refused leaves nothing but its
+//! remembered verdicts.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_log::commit::{Kind, Produced, SideEvent, StateChange, StateValue};
+use weir_log::Commit;
+use weir_plugin_host::{BatchContext, Emitted, EventContext, StageVerdict, StateBase};
+use weir_views::partition::PartitionView;
+use weir_views::producers::{Arrival, Piece};
+use weir_views::state::PluginState;
+use weir_wire::fault::{Code, Fault};
+use weir_wire::ids::{PartitionId, PluginName, RESERVED_HEADER_PREFIX, Sequence, Timestamp, TopicName};
+use weir_wire::record_batch::{BatchBuilder, Event, Header, Record};
+use weir_wire::verdict::{Rejection, Verdict, Verdicts};
+
+use crate::batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER};
+use crate::chain::{Chain, LinkVerdict};
+
+/// Side events that may follow one upon another from a publisher's event: a rule of rules is four
+/// or five deep, a loop has no end.
+pub(crate) const HOPS_MAX: u8 = 8;
+
+/// What is to be done with a batch.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    /// Store this, then answer what it says.
+    Commit(Box<Commit>, Passed),
+    /// Nothing to store: the verdicts are the answer.
+    Answer(Verdicts, Passed),
+    /// Judged before: answer what was recorded.
+    Recall(Vec<Piece>),
+    /// Not judged.
+    Refuse(Fault),
+}
+
+/// Events that passed although a plugin failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Passed {
+    pub open: u64,
+}
+
+/// Where the partition is: what the chain is told beside the event.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub topic: TopicName,
+    pub partition: PartitionId,
+}
+
+/// Judges `batch` at partition time `now`, which is not before the view's.
+pub(crate) fn admit(
+    view: &PartitionView,
+    chain: &mut Chain,
+    place: &Place,
+    batch: &Batch,
+    now: Timestamp,
+) -> Plan {
+    assert!(now >= view.time(), "partition time never falls");
+    let (skip, produced) = match arrival(view, batch, now) {
+        Ok(numbered) => numbered,
+        Err(plan) => return plan,
+    };
+    let judged = judge(view, chain, place, batch, skip, now);
+    let needed = produced.is_some()
+        || judged.verdicts.accepted() > 0
+        || !judged.state.is_empty()
+        || !judged.outbox.is_empty();
+    let passed = Passed { open: judged.passed_open };
+    if !needed {
+        return Plan::Answer(judged.verdicts, passed);
+    }
+    let commit = Commit {
+        kind: Kind::Batch,
+        time: now,
+        chain: chain.revision,
+        first_offset: view.next_offset(),
+        events: judged.verdicts.accepted(),
+        max_timestamp: judged.max_timestamp,
+        producer: produced,
+        relayed: view.relayed(),
+        verdicts: judged.verdicts,
+        state: judged.state,
+        outbox: judged.outbox,
+        note: Bytes::new(),
+        data: judged.data,
+    };
+    Plan::Commit(Box::new(commit), passed)
+}
+
+/// Whether the batch is new, and from which event on; else the plan that answers it.
+fn arrival(
+    view: &PartitionView,
+    batch: &Batch,
+    now: Timestamp,
+) -> Result<(usize, Option<Produced>), Plan> {
+    let count = batch.records.len();
+    match &batch.origin {
+        Origin::Unnumbered => Ok((0, None)),
+        &Origin::Producer { id, epoch, first } => {
+            match view.producers().admit(id, epoch, first, count, now) {
+                Arrival::New { skip: 0 } => {
+                    let last = first.plus(count - 1);
+                    Ok((0, Some(Produced { id, epoch, first, last })))
+                }
+                Arrival::New { skip } => Err(Plan::Refuse(Fault::new(
+                    Code::OutOfOrderSequence,
+                    format!(
+                        "the first {skip} events of this batch were judged before and the others \
+                         were not; send batches again as they were first sent"
+                    ),
+                ))),
+                Arrival::Duplicate => match view.producers().remembered(id, first, count) {
+                    Some(pieces) => Err(Plan::Recall(pieces)),
+                    None => Err(Plan::Refuse(expired())),
+                },
+                Arrival::OutOfOrder { expected } => Err(Plan::Refuse(Fault::new(
+                    Code::OutOfOrderSequence,
+                    format!(
+                        "sequence {first} leaves a gap: this partition expects {expected} from the \
+                         producer; send the missing events first"
+                    ),
+                ))),
+                Arrival::Fenced { by } => Err(Plan::Refuse(Fault::new(
+                    Code::ProducerFenced,
+                    format!(
+                        "epoch {by} of producer {id} is at work; stop this one, epoch {epoch}",
+                        epoch = epoch.0,
+                        by = by.0,
+                    ),
+                ))),
+                Arrival::Expired => Err(Plan::Refuse(expired())),
+                Arrival::Full => Err(Plan::Refuse(
+                    Fault::new(
+                        Code::Overloaded,
+                        "this partition remembers as many producers as it can; use fewer at once, \
+                         or try again when one has been idle for a day",
+                    )
+                    .after_ms(60_000),
+                )),
+            }
+        }
+        Origin::Relay { id, epoch, numbers } => {
+            let sequences: Vec<Sequence> = numbers.iter().map(|number| number.sequence).collect();
+            let skip = view.producers().relay_skip(*id, *epoch, &sequences);
+            match (sequences.get(skip), sequences.last()) {
+                (Some(&first), Some(&last)) => {
+                    Ok((skip, Some(Produced { id: *id, epoch: *epoch, first, last })))
+                }
+                // All are there already: nothing to do, and nothing to say of them.
+                _ => Err(Plan::Answer(Verdicts::default(), Passed::default())),
+            }
+        }
+    }
+}
+
+fn expired() -> Fault {
+    Fault::new(
+        Code::Expired,
+        "this sequence is older than the broker remembers; its verdict is not guessed and it is \
+         not judged again. Read the topic to see whether it is there, or publish with a new producer",
+    )
+}
+
+/// What judging found.
+#[derive(Debug, Default)]
+struct Judged {
+    verdicts: Verdicts,
+    state: Vec<StateChange>,
+    outbox: Vec<SideEvent>,
+    data: Bytes,
+    max_timestamp: Timestamp,
+    passed_open: u64,
+}
+
+/// Judges the events from `skip` on.
+fn judge(
+    view: &PartitionView,
+    chain: &mut Chain,
+    place: &Place,
+    batch: &Batch,
+    skip: usize,
+    now: Timestamp,
+) -> Judged {
+    if chain.links.is_empty() && skip == 0 {
+        return Judged {
+            verdicts: Verdicts::all_accepted(batch.records.len()),
+            data: batch.encoded.bytes().clone(),
+            max_timestamp: batch.records.max_timestamp(),
+            ..Judged::default()
+        };
+    }
+    begin(view, chain, place, batch, now);
+    let mut verdicts = Verdicts::default();
+    let mut admitted = Admitted::new(batch, skip);
+    let mut outbox = Vec::new();
+    let mut emitted = Vec::new();
+    let mut passed_open = 0;
+    for (index, record) in batch.records.iter().enumerate().skip(skip) {
+        let hops = batch.hops(index);
+        let at = EventContext {
+            index: index as u32,
+            offset_hint: view.next_offset().0 + u64::from(verdicts.accepted()),
+            may_emit: hops < HOPS_MAX,
+        };
+        let outcome = judge_event(chain, &record, at, now, |plugin, side_events| {
+            for Emitted { topic, event } in side_events.drain(..) {
+                let ordinal = view.next_ordinal() + outbox.len() as u64;
+                outbox.push(SideEvent { ordinal, plugin: plugin.clone(), topic, hops: hops + 1, event });
+            }
+        }, &mut emitted);
+        match outcome {
+            Outcome::AsItCame => {
+                admitted.keep(&record);
+                verdicts.push(Verdict::Accepted);
+            }
+            Outcome::Changed { event, passed_open: open } => {
+                passed_open += u64::from(open);
+                admitted.replace(&event);
+                verdicts.push(Verdict::Accepted);
+            }
+            Outcome::Dropped { plugin } => {
+                admitted.leave_out();
+                verdicts.push(Verdict::Dropped { plugin });
+            }
+            Outcome::Rejected(why) => {
+                admitted.leave_out();
+                verdicts.push(Verdict::Rejected(why));
+            }
+        }
+    }
+    let state = finish(chain);
+    if batch.mode == Mode::AllOrNothing && !verdicts.are_all_accepted() {
+        return Judged { verdicts: aborted(&verdicts), ..Judged::default() };
+    }
+    let (data, max_timestamp) = admitted.finish();
+    Judged { verdicts, state, outbox, data, max_timestamp, passed_open }
+}
+
+/// The same verdicts, the accepted ones aborted.
+fn aborted(verdicts: &Verdicts) -> Verdicts {
+    let mut all = Verdicts::default();
+    for (count, verdict) in verdicts.runs() {
+        let verdict = if *verdict == Verdict::Accepted { Verdict::Aborted } else { verdict.clone() };
+        all.push_many(count, verdict);
+    }
+    all
+}
+
+/// What became of one event.
+enum Outcome {
+    AsItCame,
+    Changed { event: Event, passed_open: bool },
+    Dropped { plugin: String },
+    Rejected(Rejection),
+}
+
+/// Sends one event down the chain and settles whose effects stand.
+fn judge_event(
+    chain: &mut Chain,
+    record: &Record<'_>,
+    at: EventContext,
+    now: Timestamp,
+    mut keep: impl FnMut(&PluginName, &mut Vec<Emitted>),
+    emitted: &mut Vec<Emitted>,
+) -> Outcome {
+    let mut changed: Option<Event> = None;
+    let mut failed_open: Vec<usize> = Vec::new();
+    for place in 0..chain.links.len() {
+        let (before, rest) = chain.links.split_at_mut(place);
+        let link = &mut rest[0];
+        let judged = match &changed {
+            None => link.judge(record, at, now),
+            Some(event) => link.judge(&event.as_record(), at, now),
+        };
+        let outcome = match judged {
+            LinkVerdict::Says(StageVerdict::Accept) => continue,
+            LinkVerdict::Says(StageVerdict::Replace(event)) => {
+                changed = Some(match &changed {
+                    None => with_broker_headers(event, record),
+                    Some(earlier) => with_broker_headers(event, &earlier.as_record()),
+                });
+                continue;
+            }
+            LinkVerdict::PassesOpen => {
+                link.stage.discard();
+                failed_open.push(place);
+                let mut event = changed.take().unwrap_or_else(|| record.to_event());
+                event.headers.push(Header {
+                    name: PASSED_OPEN_HEADER.to_owned(),
+                    value: Some(Bytes::copy_from_slice(link.plugin().as_str().as_bytes())),
+                });
+                changed = Some(event);
+                continue;
+            }
+            LinkVerdict::Says(StageVerdict::Drop) => {
+                link.stage.keep(emitted);
+                keep(link.plugin(), emitted);
+                Outcome::Dropped { plugin: link.plugin().as_str().to_owned() }
+            }
+            LinkVerdict::Says(StageVerdict::Reject(refusal)) => {
+                link.stage.keep(emitted);
+                keep(link.plugin(), emitted);
+                Outcome::Rejected(Rejection {
+                    plugin: link.plugin().as_str().to_owned(),
+                    code: refusal.code,
+                    message: refusal.message,
+                    retry_after_ms: refusal.retry_after_ms,
+                    fault: false,
+                })
+            }
+            LinkVerdict::Faulted(why) => {
+                link.stage.discard();
+                Outcome::Rejected(why)
+            }
+        };
+        for (earlier, link) in before.iter_mut().enumerate() {
+            if !failed_open.contains(&earlier) {
+                link.stage.discard();
+            }
+        }
+        return outcome;
+    }
+    for (place, link) in chain.links.iter_mut().enumerate() {
+        if !failed_open.contains(&place) {
+            link.stage.keep(emitted);
+            keep(link.plugin(), emitted);
+        }
+    }
+    match changed {
+        None => Outcome::AsItCame,
+        Some(event) => Outcome::Changed { event, passed_open: !failed_open.is_empty() },
+    }
+}
+
+/// The event a plugin put in the place of another: the headers that are the broker's to write are
+/// those of the event it had, whatever the plugin made of them.
+fn with_broker_headers(mut event: Event, earlier: &Record<'_>) -> Event {
+    event.headers.retain(|header| !header.name.starts_with(RESERVED_HEADER_PREFIX));
+    for (name, value) in earlier.headers.iter() {
+        if name.starts_with(RESERVED_HEADER_PREFIX) {
+            let value = value.map(Bytes::copy_from_slice);
+            event.headers.push(Header { name: name.to_owned(), value });
+        }
+    }
+    event
+}
+
+/// The plugin's state in the view, as a stage sees it.
+struct Base(Arc<PluginState>);
+
+impl StateBase for Base {
+    fn get(&self, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
+        self.0.get(key)
+    }
+    fn keys(&self) -> u64 {
+        self.0.keys()
+    }
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+}
+
+fn begin(view: &PartitionView, chain: &mut Chain, place: &Place, batch: &Batch, now: Timestamp) {
+    let context = BatchContext {
+        now,
+        topic: place.topic.clone(),
+        partition: place.partition,
+        publisher: batch.publisher.clone(),
+    };
+    for link in &mut chain.links {
+        let state = view.state(link.plugin());
+        link.stage.begin(&context, Arc::new(Base(state)));
+    }
+}
+
+fn finish(chain: &mut Chain) -> Vec<StateChange> {
+    let mut state = Vec::new();
+    for link in &mut chain.links {
+        let plugin = link.plugin().clone();
+        state.extend(link.stage.finish().into_iter().map(|change| StateChange {
+            plugin: plugin.clone(),
+            key: change.key,
+            value: change.value.map(|(bytes, expires_at)| StateValue { bytes, expires_at }),
+        }));
+    }
+    state
+}
+
+/// The admitted events: the publisher's bytes as they came for as long as nothing is missing or
+/// changed; from the first difference on, a batch built anew.
+struct Admitted<'a> {
+    batch: &'a Batch,
+    from: usize,
+    kept: usize,
+    max_timestamp: Timestamp,
+    rebuilt: Option<BatchBuilder>,
+}
+
+impl<'a> Admitted<'a> {
+    fn new(batch: &'a Batch, from: usize) -> Self {
+        let mut admitted =
+            Self { batch, from, kept: 0, max_timestamp: Timestamp(0), rebuilt: None };
+        if from > 0 {
+            admitted.rebuild();
+        }
+        admitted
+    }
+
+    fn keep(&mut self, record: &Record<'_>) {
+        self.max_timestamp = self.max_timestamp.max(record.timestamp);
+        match &mut self.rebuilt {
+            Some(builder) => builder.push(record),
+            None => self.kept += 1,
+        }
+    }
+
+    fn replace(&mut self, event: &Event) {
+        self.max_timestamp = self.max_timestamp.max(event.timestamp);
+        self.rebuild().push(&event.as_record());
+    }
+
+    fn leave_out(&mut self) {
+        self.rebuild();
+    }
+
+    fn rebuild(&mut self) -> &mut BatchBuilder {
+        let (batch, from, kept) = (self.batch, self.from, self.kept);
+        self.rebuilt.get_or_insert_with(|| {
+            let mut builder = BatchBuilder::default();
+            for record in batch.records.iter().skip(from).take(kept) {
+                builder.push(&record);
+            }
+            builder
+        })
+    }
+
+    fn finish(self) -> (Bytes, Timestamp) {
+        let data = match self.rebuilt {
+            None => self.batch.encoded.bytes().clone(),
+            Some(builder) if builder.is_empty() => Bytes::new(),
+            // A batch built anew carries no producer's numbers: they would be wrong for the events
+            // behind a gap. The commit has them.
+            Some(mut builder) => builder.finish(self.batch.encoded.header().compression),
+        };
+        (data, self.max_timestamp)
+    }
+}

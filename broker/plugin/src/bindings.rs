@@ -1,0 +1,13 @@
+//! What `wit/` says, as Rust: generated, and named nowhere outside this crate.
+//!
+//! Borrowing, so that an event goes into the guest from the batch's own bytes without a copy of
+//! it on our side.
+
+#![allow(missing_docs, reason = "generated: wit/plugin.wit has the docs")]
+
+wasmtime::component::bindgen!({
+    path: "../../wit",
+    world: "filter",
+    ownership: Borrowing { duplicate_if_necessary: true },
+    imports: { default: trappable },
+});

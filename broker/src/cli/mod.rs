@@ -1,0 +1,282 @@
+//! The command line: `weir COMMAND …`. Parses the arguments, hands them to the command, and turns
+//! its end into an exit code: 0 only when all was done.
+//!
+//! Promises: what goes wrong is one sentence on stderr that says what to do; arguments are parsed
+//! into their types before anything else happens. A command is a client like any other: it speaks
+//! to the broker through `weir-client`, which is named here and in the demo only.
+//! Not here: what a broker is (`serve` hands over to the library).
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use weir_client::{AdminError, ClientError};
+
+use self::output::Output;
+
+mod serve;
+mod topic;
+mod publish;
+mod consume;
+mod plugin;
+mod chain;
+mod compile;
+mod context;
+mod tally;
+mod input;
+mod progress;
+mod limits;
+mod event_json;
+mod table;
+mod output;
+
+/// Exit code for arguments that are none, as shells expect it.
+const EXIT_USAGE: u8 = 2;
+
+/// The event broker whose admission rules are WebAssembly components.
+///
+/// Every event is judged by the topic's plugins before it is stored, and its publisher hears the
+/// verdict: accepted, dropped, or rejected with a reason.
+#[derive(Debug, Parser)]
+#[command(
+    name = "weir",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "\
+A first tour (or let `weir demo` walk it for you):
+  weir serve                                    in one terminal; in another:
+  weir topic create flights --partitions 4
+  weir topic create notices
+  weir plugin push daily-limit daily-limit.wasm
+  weir plugin bind flights daily-limit --emit notices \\
+       --config '{\"limit\":2,\"key\":\"event\",\"time\":\"event\",\"notice\":\"notices\"}'
+  weir publish flights --input flights.jsonl --key /tailnum --timestamp /time
+  weir consume notices --until-end
+
+`weir COMMAND --help` has an example for each."
+)]
+struct Arguments {
+    /// Print answers as JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    /// How to reach the broker: the client.toml that `weir serve` wrote into its data directory
+    /// [default: $WEIR_CONTEXT, else ./weir-data/client.toml].
+    #[arg(long, global = true, value_name = "FILE")]
+    context: Option<PathBuf>,
+    /// Tell on stderr what happens inside.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a broker in this terminal until Ctrl-C.
+    Serve(serve::Serve),
+    /// Create, list, describe and delete topics.
+    #[command(subcommand, arg_required_else_help = true)]
+    Topic(topic::Topic),
+    /// Publish the lines of a file, and count what became of each.
+    Publish(publish::Publish),
+    /// Print the events of a topic, one line of JSON each.
+    Consume(consume::Consume),
+    /// Upload plugins, and bind them to topics.
+    #[command(subcommand, arg_required_else_help = true)]
+    Plugin(plugin::Plugin),
+    /// Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap.
+    Demo(DemoArguments),
+    /// Compile a component; the broker runs this in a child process.
+    #[command(hide = true)]
+    Compile(compile::Compile),
+}
+
+/// Runs in a temporary folder on loopback, leaves nothing behind, and exits with 0 only if every
+/// figure it counted agrees with the others.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  weir demo")]
+struct DemoArguments {}
+
+/// Why a command did not do all that it was asked for.
+#[derive(Debug)]
+pub enum Failure {
+    /// One sentence for people: what is wrong and what to do.
+    Sentence(String),
+    /// Whoever read our output went away (`weir consume … | head`): no reason to complain.
+    ReaderGone,
+}
+
+impl Failure {
+    /// A failure with its sentence, on one line whatever another program contributed to it.
+    pub fn new(sentence: impl AsRef<str>) -> Self {
+        let words: Vec<&str> = sentence.as_ref().split_whitespace().collect();
+        Self::Sentence(words.join(" "))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sentence(sentence) => f.write_str(sentence),
+            Self::ReaderGone => f.write_str("the reader of the output is gone"),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// The whole program: parses the process's arguments, runs the command, says how it went.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
+    start_log(&arguments);
+    match run(arguments) {
+        Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(Failure::Sentence(sentence)) => {
+            complain(&sentence);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { json, context, verbose: _, command } = arguments;
+    let output = Output { json };
+    let context = context.as_deref();
+    // The child that compiles runs under tight limits: no runtime for it.
+    if let Command::Compile(compile) = command {
+        return compile.run();
+    }
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::new(format!("cannot start threads: {error}")))?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve(serve) => serve.run().await,
+            Command::Topic(topic) => topic.run(context, output).await,
+            Command::Publish(publish) => publish.run(context, output).await,
+            Command::Consume(consume) => consume.run(context).await,
+            Command::Plugin(plugin) => plugin.run(context, output).await,
+            Command::Demo(DemoArguments {}) => crate::demo::run(output).await,
+            Command::Compile(compile) => compile.run(),
+        }
+    })
+}
+
+/// A broker tells its operator what happens; other commands only when asked.
+fn start_log(arguments: &Arguments) {
+    let level = match (&arguments.command, arguments.verbose) {
+        (_, true) => "debug",
+        (Command::Serve(_), false) => "info",
+        _ => return,
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+/// Help is an answer; anything else is one sentence instead of clap's page.
+fn explain(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match error.print() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(EXIT_USAGE)
+        }
+        _ => {
+            complain(&usage_sentence(&error.to_string()));
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// clap's page for an error ends in a usage line: what stands before it is the sentence, and the
+/// command it names is whose help to ask for.
+fn usage_sentence(page: &str) -> String {
+    let (before, usage) = page.split_once("Usage: ").unwrap_or((page, "weir"));
+    let what: Vec<&str> = before.trim_start_matches("error: ").split_whitespace().collect();
+    let is_command = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let command: Vec<&str> = usage.split_whitespace().take_while(is_command).collect();
+    let what = what.join(" ").replace(" For more information, try '--help'.", "");
+    format!("{}; see `{} --help`", what.trim_end_matches(['.', ':']), command.join(" "))
+}
+
+fn complain(sentence: &str) {
+    // Where stderr is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "weir: {sentence}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use expect_test::{Expect, expect};
+
+    fn check_usage(arguments: &str, expected: Expect) {
+        let error = Arguments::try_parse_from(arguments.split(' ')).unwrap_err();
+        expected.assert_eq(&usage_sentence(&error.to_string()));
+    }
+
+    #[test]
+    fn the_commands_fit_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_arguments_are_one_sentence() {
+        check_usage("weir pubilsh", expect![[""]]);
+        check_usage("weir publish", expect![[""]]);
+        check_usage("weir publish flights --inptu x", expect![[""]]);
+        check_usage("weir publish fl/ghts --input x", expect![[""]]);
+        check_usage("weir publish flights --input x --key tailnum", expect![[""]]);
+        check_usage("weir publish flights --input x --mode some", expect![[""]]);
+        check_usage("weir consume flights --from yesterday", expect![[""]]);
+        check_usage("weir topic create flights --partitions many", expect![[""]]);
+        check_usage("weir plugin bind flights daily-limit --limit power=1", expect![[""]]);
+        check_usage("weir plugin delete daily-limit", expect![[""]]);
+    }
+
+    #[test]
+    fn a_failure_is_one_line() {
+        assert_eq!(Failure::new("a\n  b\tc ").to_string(), "a b c");
+    }
+
+    #[test]
+    fn help_teaches() {
+        expect![[""]].assert_eq(&Arguments::command().render_help().to_string());
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        fn visit(command: &clap::Command) {
+            if command.is_hide_set() {
+                return;
+            }
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} says nothing about itself");
+            let has_children = command.get_subcommands().next().is_some();
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(has_children || examples.contains("weir "), "{name} has no example");
+            command.get_subcommands().for_each(visit);
+        }
+        visit(&Arguments::command());
+    }
+}

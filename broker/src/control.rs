@@ -1,0 +1,528 @@
+//! What operators change: topics, plugins, chains. Every change is checked, recorded in the
+//! catalog, and only then made true; one change at a time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use weir_partition::Partition;
+use weir_views::catalog::{Catalog, CatalogChange, TopicRecord};
+use weir_wire::admin::{
+    Binding, BindingSpec, Chain, ChainChange, ChangedAt, JudgedCounts, Limits,
+    PartitionDescription, PluginDescription, PluginVersion, Status, TopicDescription, TopicSpec,
+};
+use weir_wire::fault::{Code, Fault};
+use weir_wire::ids::{
+    ChainRevision, Digest, PARTITIONS_MAX, PartitionId, PluginName, TopicName,
+};
+
+use crate::topics::Topics;
+use crate::router::Topic;
+use crate::committed_offsets::GroupOffsets;
+use crate::registry::Registry;
+use crate::shelf::{Shelf, ShelfError};
+use crate::wall_clock::now;
+
+/// Why an operator's wish was not granted. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ControlError {
+    /// Whose turn it is.
+    pub status: Kind,
+    /// Stable, for programs.
+    pub code: String,
+    /// One sentence that says what to do.
+    pub message: String,
+}
+
+/// What kind of refusal it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// There is no such thing.
+    NotFound,
+    /// It clashes with what is there.
+    Conflict,
+    /// It means nothing, or the plugin itself refuses.
+    Invalid,
+    /// Later, perhaps.
+    Unavailable,
+    /// A defect, or a broken disk.
+    Internal,
+}
+
+impl ControlError {
+    fn new(status: Kind, code: &str, message: impl Into<String>) -> Self {
+        Self { status, code: code.to_owned(), message: message.into() }
+    }
+    fn not_found(code: &str, message: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, code, message)
+    }
+    fn conflict(code: &str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Conflict, code, message)
+    }
+    fn invalid(code: &str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Invalid, code, message)
+    }
+}
+
+impl From<Fault> for ControlError {
+    fn from(fault: Fault) -> Self {
+        let status = match fault.code {
+            Code::UnknownTopic | Code::UnknownPartition => Kind::NotFound,
+            Code::InvalidRequest => Kind::Conflict,
+            Code::Overloaded | Code::StorageFull | Code::ShuttingDown => Kind::Unavailable,
+            _ => Kind::Internal,
+        };
+        Self::new(status, fault.code.as_str(), fault.message)
+    }
+}
+
+impl From<ShelfError> for ControlError {
+    fn from(error: ShelfError) -> Self {
+        match error {
+            ShelfError::NotAPlugin(why) => Self::invalid("invalid-component", why),
+            ShelfError::ConfigRefused { plugin, why } => Self::invalid(
+                "config-refused",
+                format!("plugin {plugin} refuses its config: {why}; nothing was bound"),
+            ),
+            ShelfError::DoesNotStart { plugin, why } => Self::invalid(
+                "does-not-start",
+                format!("plugin {plugin} does not start: {why}; nothing was bound"),
+            ),
+            ShelfError::Broken(why) => Self::new(Kind::Internal, "internal", why),
+        }
+    }
+}
+
+/// The operator's counter.
+pub struct Control {
+    registry: Arc<Registry>,
+    topics: Arc<Topics>,
+    shelf: Arc<Shelf>,
+    offsets: Arc<GroupOffsets>,
+    /// Held from the check of a change to its end.
+    changing: Mutex<()>,
+}
+
+impl Control {
+    /// A counter for what these rooms hold.
+    pub fn new(
+        registry: Arc<Registry>,
+        topics: Arc<Topics>,
+        shelf: Arc<Shelf>,
+        offsets: Arc<GroupOffsets>,
+    ) -> Self {
+        Self { registry, topics, shelf, offsets, changing: Mutex::new(()) }
+    }
+
+    /// The broker at a glance.
+    pub async fn status(&self) -> Status {
+        let topics = self.topics.router.topics();
+        let mut stopped = Vec::new();
+        for topic in &topics {
+            for (number, partition) in topic.partitions.iter().enumerate() {
+                let why = match partition {
+                    Ok(partition) => partition.snapshot().borrow().stopped.clone(),
+                    Err(fault) => Some(fault.clone()),
+                };
+                stopped.extend(why.map(|fault| format!("{}/{number}: {fault}", topic.name)));
+            }
+        }
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            topics: topics.len() as u32,
+            partitions: topics.iter().map(|topic| topic.width()).sum(),
+            stopped,
+        }
+    }
+
+    /// All topics, by name.
+    pub async fn topics(&self) -> Vec<TopicDescription> {
+        let catalog = self.registry.catalog();
+        let topics = self.topics.router.topics();
+        topics.iter().filter_map(|topic| describe(&catalog, topic)).collect()
+    }
+
+    /// One topic.
+    pub async fn topic(&self, name: &TopicName) -> Result<TopicDescription, ControlError> {
+        let topic = self.topics.router.topic(name)?;
+        describe(&self.registry.catalog(), &topic).ok_or_else(|| no_topic(name))
+    }
+
+    /// Makes a topic and serves it.
+    pub async fn create_topic(&self, spec: TopicSpec) -> Result<TopicDescription, ControlError> {
+        let _changing = self.changing.lock().await;
+        if spec.name.is_internal() {
+            return Err(ControlError::invalid(
+                "invalid-topic",
+                format!("{}: names that begin with __ are the broker's own; choose another", spec.name),
+            ));
+        }
+        if !(1..=PARTITIONS_MAX).contains(&spec.partitions) {
+            return Err(ControlError::invalid(
+                "invalid-topic",
+                format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {}", spec.partitions),
+            ));
+        }
+        let catalog = self.registry.catalog();
+        if catalog.topic(&spec.name).is_some() {
+            return Err(ControlError::conflict(
+                "topic-exists",
+                format!("topic {} exists already; delete it first or choose another name", spec.name),
+            ));
+        }
+        let record = TopicRecord {
+            id: catalog.next_topic_id(),
+            name: spec.name,
+            partitions: spec.partitions,
+            durability: spec.durability,
+            retention_ms: spec.retention_ms,
+            retention_bytes: spec.retention_bytes,
+            created_at: now(),
+        };
+        let catalog = self.registry.record(CatalogChange::TopicCreated(record.clone())).await?;
+        let topic = self.topics.open(&record, &Chain::default()).await;
+        describe(&catalog, &topic).ok_or_else(|| no_topic(&record.name))
+    }
+
+    /// Forgets a topic with all its events.
+    pub async fn delete_topic(&self, name: &TopicName) -> Result<(), ControlError> {
+        let _changing = self.changing.lock().await;
+        let catalog = self.registry.catalog();
+        let record = catalog.topic(name).ok_or_else(|| no_topic(name))?;
+        let emitters = emitters_to(&catalog, name);
+        if !emitters.is_empty() {
+            return Err(ControlError::conflict(
+                "topic-in-use",
+                format!("plugins on {} may emit to {name}; unbind them first", emitters.join(", ")),
+            ));
+        }
+        let id = record.id;
+        self.registry.record(CatalogChange::TopicDeleted { id }).await?;
+        self.offsets.forget(id).await?;
+        self.topics.delete(name, id).await?;
+        Ok(())
+    }
+
+    /// All plugins, by name.
+    pub async fn plugins(&self) -> Vec<PluginDescription> {
+        self.registry.catalog().plugins()
+    }
+
+    /// One plugin.
+    pub async fn plugin(&self, name: &PluginName) -> Result<PluginDescription, ControlError> {
+        self.registry.catalog().plugin(name).ok_or_else(|| no_plugin(name))
+    }
+
+    /// Takes a component as the newest version of a plugin. The same bytes again are the version
+    /// they were.
+    pub async fn push_plugin(
+        &self,
+        name: PluginName,
+        component: Bytes,
+    ) -> Result<PluginVersion, ControlError> {
+        let bytes = component.len() as u64;
+        // Compiled before the counter is closed for others: it can take a minute.
+        let digest = self.shelf.put(component).await?;
+        let _changing = self.changing.lock().await;
+        let catalog = self.registry.catalog();
+        if let Some(known) = version_with(&catalog, &name, &digest) {
+            return Ok(known);
+        }
+        let change = CatalogChange::PluginPushed { name: name.clone(), digest, bytes, pushed_at: now() };
+        let catalog = self.registry.record(change).await?;
+        version_with(&catalog, &name, &digest).ok_or_else(|| no_plugin(&name))
+    }
+
+    /// Forgets a version that no chain has.
+    pub async fn delete_plugin_version(
+        &self,
+        name: &PluginName,
+        version: &str,
+    ) -> Result<(), ControlError> {
+        let _changing = self.changing.lock().await;
+        let catalog = self.registry.catalog();
+        let version = find_version(&catalog, name, Some(version))?;
+        if !version.bound_to.is_empty() {
+            let topics: Vec<_> = version.bound_to.iter().map(TopicName::to_string).collect();
+            return Err(ControlError::conflict(
+                "version-in-use",
+                format!("{name}@{} judges {}; unbind it there first", version.version, topics.join(", ")),
+            ));
+        }
+        let change = CatalogChange::PluginDeleted { name: name.clone(), version: version.version };
+        let catalog = self.registry.record(change).await?;
+        if !catalog.knows_digest(&version.digest) {
+            self.shelf.remove(&version.digest);
+        }
+        Ok(())
+    }
+
+    /// A topic's chain.
+    pub async fn chain(&self, topic: &TopicName) -> Result<Chain, ControlError> {
+        let catalog = self.registry.catalog();
+        let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
+        Ok(catalog.chain(record.id))
+    }
+
+    /// Puts a plugin on a topic; where the topic has it already, swaps version, config and the rest.
+    pub async fn bind(
+        &self,
+        topic: &TopicName,
+        plugin: PluginName,
+        spec: BindingSpec,
+    ) -> Result<ChainChange, ControlError> {
+        let _changing = self.changing.lock().await;
+        let catalog = self.registry.catalog();
+        let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
+        let version = find_version(&catalog, &plugin, spec.version.as_deref())?;
+        check_limits(&spec.limits)?;
+        for target in &spec.emit {
+            if catalog.topic(target).is_none() {
+                return Err(ControlError::not_found(
+                    "unknown-topic",
+                    format!("there is no topic {target} to emit to; create it first"),
+                ));
+            }
+        }
+        let mut chain = catalog.chain(record.id);
+        let old = chain.bindings.iter().position(|binding| binding.plugin == plugin);
+        let order = spec.order.or(old.map(|at| chain.bindings[at].order)).unwrap_or_default();
+        let binding = Binding {
+            plugin,
+            version: version.version,
+            digest: version.digest,
+            order,
+            config: spec.config.unwrap_or_else(|| serde_json::json!({})),
+            on_failure: spec.on_failure,
+            emit: spec.emit,
+            limits: spec.limits,
+        };
+        match old {
+            Some(at) => chain.bindings[at] = binding,
+            None => chain.bindings.push(binding),
+        }
+        self.change_chain(record, chain).await
+    }
+
+    /// Takes a plugin off a topic. Its state stays, for the day it is bound again.
+    pub async fn unbind(
+        &self,
+        topic: &TopicName,
+        plugin: &PluginName,
+    ) -> Result<ChainChange, ControlError> {
+        let _changing = self.changing.lock().await;
+        let catalog = self.registry.catalog();
+        let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
+        let mut chain = catalog.chain(record.id);
+        let before = chain.bindings.len();
+        chain.bindings.retain(|binding| binding.plugin != *plugin);
+        if chain.bindings.len() == before {
+            return Err(not_bound(topic, plugin));
+        }
+        self.change_chain(record, chain).await
+    }
+
+    /// Puts a plugin's binding back to what it was before its last change.
+    pub async fn rollback(
+        &self,
+        topic: &TopicName,
+        plugin: &PluginName,
+    ) -> Result<ChainChange, ControlError> {
+        let _changing = self.changing.lock().await;
+        let catalog = self.registry.catalog();
+        let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
+        let mut chain = catalog.chain(record.id);
+        let previous = catalog.previous(record.id, plugin).cloned().ok_or_else(|| {
+            ControlError::conflict(
+                "nothing-to-roll-back",
+                format!("plugin {plugin} on {topic} was not changed since it was bound; there is nothing to roll back to"),
+            )
+        })?;
+        if catalog.plugin(plugin).is_none_or(|known| known.versions.iter().all(|v| v.digest != previous.digest)) {
+            return Err(ControlError::conflict(
+                "version-gone",
+                format!("{plugin}@{} was deleted; push it again first", previous.version),
+            ));
+        }
+        match chain.bindings.iter_mut().find(|binding| binding.plugin == *plugin) {
+            Some(binding) => *binding = previous,
+            None => chain.bindings.push(previous),
+        }
+        self.change_chain(record, chain).await
+    }
+
+    /// Starts the chain once for a trial, records it, and puts it to work in every partition.
+    async fn change_chain(
+        &self,
+        record: &TopicRecord,
+        mut chain: Chain,
+    ) -> Result<ChainChange, ControlError> {
+        chain.bindings.sort_by(|a, b| (a.order, &a.plugin).cmp(&(b.order, &b.plugin)));
+        chain.revision = ChainRevision(self.registry.catalog().chain(record.id).revision.0 + 1);
+        let (shelf, bindings) = (Arc::clone(&self.shelf), chain.bindings.clone());
+        tokio::task::spawn_blocking(move || shelf.links(&bindings).map(drop))
+            .await
+            .map_err(|error| ControlError::new(Kind::Internal, "internal", error.to_string()))??;
+        let change = CatalogChange::ChainChanged { topic: record.id, chain: chain.clone() };
+        self.registry.record(change).await?;
+        let topic = self.topics.router.topic(&record.name)?;
+        let mut since = Vec::new();
+        for (number, partition) in (0..).map(PartitionId).zip(&topic.partitions) {
+            // One that stands still takes the chain from the catalog when it is opened again.
+            let Ok(partition) = partition else { continue };
+            match self.change_partition(partition, &chain).await {
+                Ok(offset) => since.push(ChangedAt { partition: number, offset }),
+                Err(fault) => {
+                    tracing::error!(topic = %topic.name, partition = %number, %fault,
+                        "the chain changes here when the partition is opened again");
+                }
+            }
+        }
+        Ok(ChainChange { chain, since })
+    }
+
+    async fn change_partition(
+        &self,
+        partition: &Partition,
+        chain: &Chain,
+    ) -> Result<weir_wire::ids::Offset, Fault> {
+        let (stages, note) = self.topics.chain(chain).await?;
+        partition.change_chain(stages, note).await
+    }
+}
+
+fn no_topic(name: &TopicName) -> ControlError {
+    ControlError::not_found(
+        "unknown-topic",
+        format!("there is no topic {name}; `weir topic create {name}` makes one"),
+    )
+}
+
+fn no_plugin(name: &PluginName) -> ControlError {
+    ControlError::not_found(
+        "unknown-plugin",
+        format!("there is no plugin {name}; `weir plugin push {name} FILE.wasm` brings one"),
+    )
+}
+
+fn not_bound(topic: &TopicName, plugin: &PluginName) -> ControlError {
+    ControlError::not_found(
+        "not-bound",
+        format!("plugin {plugin} is not bound to {topic}; `weir plugin chain {topic}` shows what is"),
+    )
+}
+
+fn emitters_to(catalog: &Catalog, target: &TopicName) -> Vec<String> {
+    catalog
+        .topics()
+        .filter(|topic| topic.name != *target)
+        .filter(|topic| {
+            catalog.chain(topic.id).bindings.iter().any(|binding| binding.emit.contains(target))
+        })
+        .map(|topic| topic.name.to_string())
+        .collect()
+}
+
+fn version_with(catalog: &Catalog, name: &PluginName, digest: &Digest) -> Option<PluginVersion> {
+    catalog.plugin(name)?.versions.into_iter().find(|version| version.digest == *digest)
+}
+
+/// The version that `wanted` names: its number, its digest or 8 or more digits of it; the newest if
+/// nothing is wanted.
+fn find_version(
+    catalog: &Catalog,
+    name: &PluginName,
+    wanted: Option<&str>,
+) -> Result<PluginVersion, ControlError> {
+    /// Fewer digits of a digest could be a number, or another version's.
+    const DIGEST_DIGITS_MIN: usize = 8;
+    let plugin = catalog.plugin(name).ok_or_else(|| no_plugin(name))?;
+    let mut versions = plugin.versions.into_iter();
+    let found = match wanted {
+        None => versions.next_back(),
+        Some(wanted) => versions.find(|version| {
+            wanted == version.version.to_string()
+                || wanted.len() >= DIGEST_DIGITS_MIN && version.digest.to_string().starts_with(wanted)
+        }),
+    };
+    found.ok_or_else(|| {
+        ControlError::not_found(
+            "unknown-version",
+            format!("plugin {name} has no version {}; `weir plugin describe {name}` lists them", wanted.unwrap_or("at all")),
+        )
+    })
+}
+
+fn check_limits(limits: &Limits) -> Result<(), ControlError> {
+    let max = Limits::MAX;
+    for (name, value, most) in [
+        ("fuel", limits.fuel, max.fuel),
+        ("deadline_ms", limits.deadline_ms, max.deadline_ms),
+        ("configure_ms", limits.configure_ms, max.configure_ms),
+        ("memory_bytes", limits.memory_bytes, max.memory_bytes),
+        ("side_events", limits.side_events.into(), max.side_events.into()),
+        ("side_event_bytes", limits.side_event_bytes, max.side_event_bytes),
+        ("log_bytes", limits.log_bytes, max.log_bytes),
+        ("state_changes", limits.state_changes.into(), max.state_changes.into()),
+        ("state_keys", limits.state_keys, max.state_keys),
+        ("state_bytes", limits.state_bytes, max.state_bytes),
+    ] {
+        if value > most {
+            return Err(ControlError::invalid(
+                "invalid-limit",
+                format!("limit {name} is {value}; the most a binding may have is {most}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn describe(catalog: &Catalog, topic: &Topic) -> Option<TopicDescription> {
+    let record = catalog.topic(&topic.name)?;
+    let partitions = (0..)
+        .map(PartitionId)
+        .zip(&topic.partitions)
+        .map(|(number, partition)| match partition {
+            Ok(partition) => describe_partition(number, partition),
+            Err(fault) => PartitionDescription {
+                partition: number,
+                stopped: Some(fault.to_string()),
+                ..PartitionDescription::default()
+            },
+        })
+        .collect();
+    Some(TopicDescription {
+        name: record.name.clone(),
+        id: record.id,
+        durability: record.durability,
+        retention_ms: record.retention_ms,
+        retention_bytes: record.retention_bytes,
+        partitions,
+    })
+}
+
+fn describe_partition(number: PartitionId, partition: &Partition) -> PartitionDescription {
+    let snapshot = partition.snapshot().borrow().clone();
+    let log = partition.log();
+    let counts = snapshot.counts;
+    PartitionDescription {
+        partition: number,
+        earliest: log.earliest().1,
+        high_watermark: log.tail().borrow().offset,
+        stored_bytes: log.stored_bytes(),
+        partition_time: snapshot.time,
+        chain_revision: snapshot.chain,
+        stopped: snapshot.stopped.map(|fault| fault.to_string()),
+        judged: JudgedCounts {
+            accepted: counts.accepted,
+            dropped: counts.dropped,
+            rejected: counts.rejected,
+            faulted: counts.faulted,
+            passed_open: counts.passed_open,
+            aborted: counts.aborted,
+            duplicates: counts.duplicates,
+        },
+        outbox_pending: snapshot.outbox_pending,
+    }
+}

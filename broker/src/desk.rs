@@ -1,0 +1,122 @@
+//! The front door for events, whoever brings them: a session or the relay. Parses and validates,
+//! so that behind it nobody checks again, and sends on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use weir_partition::{Batch, Mode, Origin, Pending, SideNumber};
+use weir_wire::admin::Durability;
+use weir_wire::fault::{Code, Fault};
+use weir_wire::ids::{
+    PartitionId, Principal, ProducerEpoch, ProducerId, RESERVED_HEADER_PREFIX, Sequence, TopicName,
+};
+use weir_wire::record_batch::{BatchLimits, RecordBatch};
+
+use crate::router::{Router, Topic};
+
+/// Takes batches for partitions.
+pub struct Desk {
+    router: Arc<Router>,
+    /// Producer ids below this were given out.
+    producer_ids: Arc<AtomicU64>,
+}
+
+/// A batch on its way to an answer.
+pub struct Submitted {
+    pending: Pending,
+    durability: Durability,
+}
+
+impl Submitted {
+    /// What became of it, and how durable that is.
+    pub async fn answer(self) -> (Result<weir_partition::Answer, Fault>, Durability) {
+        (self.pending.answer().await, self.durability)
+    }
+}
+
+impl Desk {
+    /// A desk before `router`. `producer_ids` is kept by whoever gives them out.
+    pub fn new(router: Arc<Router>, producer_ids: Arc<AtomicU64>) -> Self {
+        Self { router, producer_ids }
+    }
+
+    /// A topic that clients may see.
+    pub fn topic(&self, name: &str) -> Result<Arc<Topic>, Fault> {
+        let name = TopicName::parse(name)
+            .map_err(|error| Fault::new(Code::UnknownTopic, error.to_string()))?;
+        self.router.topic(&name)
+    }
+
+    /// Takes a client's batch. Batches are judged in the order in which this returns.
+    pub async fn publish(
+        &self,
+        publisher: &Principal,
+        topic: &str,
+        partition: PartitionId,
+        mode: Mode,
+        bytes: Bytes,
+    ) -> Result<Submitted, Fault> {
+        let topic = self.topic(topic)?;
+        let target = topic.partition(partition)?;
+        let encoded = RecordBatch::parse(bytes)?;
+        let records = encoded.open(&BatchLimits::default())?;
+        if records.has_reserved_header() {
+            return Err(invalid(format!(
+                "header names that begin with {RESERVED_HEADER_PREFIX} are the broker's; use others"
+            )));
+        }
+        let origin = self.origin(&encoded)?;
+        let batch = Batch { publisher: publisher.clone(), mode, origin, encoded, records };
+        let pending = target.submit(batch).await?;
+        Ok(Submitted { pending, durability: topic.durability })
+    }
+
+    /// Takes side events, encoded as one batch, for one partition.
+    pub async fn publish_side_events(
+        &self,
+        topic: &Topic,
+        partition: PartitionId,
+        relay: ProducerId,
+        epoch: ProducerEpoch,
+        numbers: Vec<SideNumber>,
+        bytes: Bytes,
+    ) -> Result<Submitted, Fault> {
+        let target = topic.partition(partition)?;
+        let encoded = RecordBatch::parse(bytes)?;
+        let records = encoded.open(&BatchLimits::default())?;
+        assert!(records.len() as usize == numbers.len(), "every side event has its number");
+        let publisher = Principal::parse("relay").expect("a fixed, valid name");
+        let origin = Origin::Relay { id: relay, epoch, numbers };
+        let batch = Batch { publisher, mode: Mode::PerEvent, origin, encoded, records };
+        Ok(Submitted { pending: target.submit(batch).await?, durability: topic.durability })
+    }
+
+    /// Who numbered a client's batch, as its header says.
+    fn origin(&self, batch: &RecordBatch) -> Result<Origin, Fault> {
+        let header = batch.header();
+        if header.is_control || header.is_transactional || header.is_log_append_time {
+            return Err(invalid(
+                "control and transactional batches, and timestamps set by a broker, are not a \
+                 publisher's; send plain batches",
+            ));
+        }
+        if header.producer_id < 0 {
+            return Ok(Origin::Unnumbered);
+        }
+        let id = ProducerId(header.producer_id.cast_unsigned());
+        if !id.is_for_clients() || id.0 >= self.producer_ids.load(Ordering::Acquire) {
+            return Err(invalid(format!("producer id {id} was not given out; ask for one first")));
+        }
+        let (Ok(epoch), Ok(first)) =
+            (u16::try_from(header.producer_epoch), u32::try_from(header.base_sequence))
+        else {
+            return Err(invalid("a batch with a producer id needs an epoch and a base sequence"));
+        };
+        Ok(Origin::Producer { id, epoch: ProducerEpoch(epoch), first: Sequence::new(first) })
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Fault {
+    Fault::new(Code::InvalidBatch, message)
+}

@@ -1,0 +1,143 @@
+//! A topic of the broker's own: changes as JSON events in one partition, written by one task and
+//! folded on the way. The same log and the same commits as any other topic, so that there is no
+//! second kind of storage; no plugins, no producers.
+
+use std::marker::PhantomData;
+use std::path::Path;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use weir_log::commit::Kind;
+use weir_log::segment::{Identity, OpenError, SegmentLog, SegmentOptions};
+use weir_log::{Commit, PartitionLog, Tail};
+use weir_wire::fault::{Code, Fault};
+use weir_wire::ids::{ChainRevision, Offset, PartitionId, Position, Timestamp, TopicId};
+use weir_wire::record_batch::{BatchBuilder, BatchLimits, Compression, Event, RecordBatch};
+use weir_wire::verdict::Verdicts;
+
+/// Bytes of commits read at once when the topic is folded.
+const REPLAY_BYTES: usize = 4 << 20;
+
+/// The writer of an internal topic whose events are `T`.
+pub struct InternalTopic<T> {
+    log: SegmentLog,
+    tail: watch::Receiver<Tail>,
+    next: Position,
+    next_offset: Offset,
+    time: Timestamp,
+    changes: PhantomData<fn(T)>,
+}
+
+impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
+    /// Opens the topic in `dir` and hands every change it holds to `fold`, oldest first.
+    pub async fn open(
+        dir: &Path,
+        id: TopicId,
+        mut fold: impl FnMut(T) -> Result<(), Fault>,
+    ) -> Result<Self, Fault> {
+        let identity = Identity { topic: id, partition: PartitionId(0) };
+        let owned = dir.to_owned();
+        let log = tokio::task::spawn_blocking(move || {
+            SegmentLog::open(&owned, identity, SegmentOptions::default())
+        })
+        .await
+        .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
+        .map_err(|error: OpenError| {
+            Fault::new(Code::Corrupt, format!("{}: {error}", dir.display()))
+        })?;
+        let tail = log.tail();
+        let mut topic = Self {
+            log,
+            tail,
+            next: Position(0),
+            next_offset: Offset(0),
+            time: Timestamp(0),
+            changes: PhantomData,
+        };
+        let end = topic.tail.borrow().position;
+        while topic.next < end {
+            let commits = topic.log.read(topic.next, REPLAY_BYTES).await;
+            for stored in commits.map_err(|error| Fault::new(Code::Corrupt, error.to_string()))? {
+                for change in changes_in::<T>(&stored.commit)? {
+                    fold(change)?;
+                }
+                topic.next = stored.position.next();
+                topic.next_offset = stored.commit.first_offset.plus(stored.commit.events.into());
+                topic.time = stored.commit.time;
+            }
+        }
+        Ok(topic)
+    }
+
+    /// Makes `changes` durable, all or none.
+    pub async fn append(&mut self, now: Timestamp, changes: &[T]) -> Result<(), Fault> {
+        let now = now.max(self.time);
+        let mut batch = BatchBuilder::default();
+        for change in changes {
+            let value = serde_json::to_vec(change)
+                .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
+            let event = Event { timestamp: now, value: Some(value.into()), ..Event::default() };
+            batch.push(&event.as_record());
+        }
+        let events = changes.len() as u32;
+        let commit = Commit {
+            kind: Kind::Batch,
+            time: now,
+            chain: ChainRevision(0),
+            first_offset: self.next_offset,
+            events,
+            max_timestamp: now,
+            producer: None,
+            relayed: 0,
+            verdicts: Verdicts::all_accepted(events),
+            state: Vec::new(),
+            outbox: Vec::new(),
+            note: Bytes::new(),
+            data: batch.finish(Compression::None),
+        };
+        let at = self.next;
+        self.log.append(at, vec![commit]).await.map_err(not_written)?;
+        self.next = at.next();
+        self.next_offset = self.next_offset.plus(events.into());
+        self.time = now;
+        let tail = self.tail.wait_for(|tail| tail.position > at || tail.stopped.is_some()).await;
+        match tail {
+            Ok(tail) if tail.position > at => Ok(()),
+            _ => Err(not_written("the log stopped")),
+        }
+    }
+
+    /// Lets go of the log.
+    pub async fn close(&self) {
+        if let Err(error) = self.log.close().await {
+            tracing::warn!(%error, "an internal topic did not close cleanly");
+        }
+    }
+}
+
+fn not_written(error: impl std::fmt::Display) -> Fault {
+    Fault::new(
+        Code::StorageBroken,
+        format!("the change could not be recorded ({error}); nothing was changed. Free some room or restart the broker"),
+    )
+}
+
+fn changes_in<T: DeserializeOwned>(commit: &Commit) -> Result<Vec<T>, Fault> {
+    if commit.data.is_empty() {
+        return Ok(Vec::new());
+    }
+    let unreadable = |error: String| {
+        Fault::new(Code::Corrupt, format!("an internal topic holds what this version cannot read: {error}"))
+    };
+    let batch = RecordBatch::parse(commit.data.clone()).map_err(|e| unreadable(e.to_string()))?;
+    let records = batch.open(&BatchLimits::default()).map_err(|e| unreadable(e.to_string()))?;
+    records
+        .iter()
+        .map(|record| {
+            serde_json::from_slice(record.value.unwrap_or_default())
+                .map_err(|error| unreadable(error.to_string()))
+        })
+        .collect()
+}

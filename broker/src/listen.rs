@@ -1,0 +1,137 @@
+//! The QUIC door: who may connect, and with which limits.
+//!
+//! TLS 1.3 always (QUIC has no other), no 0-RTT (it can be replayed), no migration, no datagrams.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::{Semaphore, watch};
+use weir_wire::frame::ALPN;
+
+use crate::session::{self, Office};
+
+/// Connections at once.
+const CONNECTIONS_MAX: usize = 1_024;
+/// Handshakes under way above which an address has to prove itself by a Retry first; those that
+/// wait to be looked at are four times as many at most, and the rest is turned away.
+const HANDSHAKES_MAX: usize = 64;
+/// Streams a client may have open in one connection: a producer uses one per partition.
+const STREAMS_MAX: u32 = 1_024;
+/// Bytes a client may send ahead of us in one stream: one batch of the largest size in flight.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// And in one connection.
+const CONNECTION_WINDOW_BYTES: u32 = 32 << 20;
+/// Bytes we send ahead of a client's acknowledgements.
+const SEND_WINDOW_BYTES: u64 = 8 << 20;
+/// A silent client is gone after this; ours say a word every five seconds.
+const IDLE_TIMEOUT_MS: u32 = 30_000;
+/// QUIC application error code: the broker is going down.
+const CLOSE_SHUTTING_DOWN: VarInt = VarInt::from_u32(2);
+/// How long clients may take to hear that.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why the door did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address} (UDP): {source}; stop whoever has it or choose another --listen")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The certificate and its key do not serve.
+    #[error("the certificate in the data directory does not work: {0}")]
+    Certificate(String),
+}
+
+/// An open door.
+pub struct Listener {
+    endpoint: Endpoint,
+}
+
+impl Listener {
+    /// Opens it. Nobody is let in before [`serve`](Self::serve).
+    pub fn open(
+        address: SocketAddr,
+        certificates: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Self, ListenError> {
+        let config = server_config(certificates, key)
+            .map_err(|error| ListenError::Certificate(error.to_string()))?;
+        let endpoint = Endpoint::server(config, address)
+            .map_err(|source| ListenError::Bind { address, source })?;
+        Ok(Self { endpoint })
+    }
+
+    /// Where it is, with the port the system chose if 0 was asked for.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Lets clients in until `stop` turns true, then tells them to come back later.
+    pub async fn serve(self, office: Arc<Office>, mut stop: watch::Receiver<bool>) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        loop {
+            let incoming = tokio::select! {
+                incoming = self.endpoint.accept() => match incoming {
+                    Some(incoming) => incoming,
+                    None => break,
+                },
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let open = self.endpoint.open_connections();
+            if open >= CONNECTIONS_MAX {
+                tracing::warn!(open, peer = %incoming.remote_address(), "connection refused: too many are open");
+                incoming.refuse();
+                continue;
+            }
+            let slot = Arc::clone(&handshakes).try_acquire_owned();
+            if slot.is_err() && incoming.may_retry() && !incoming.remote_address_validated() {
+                let _ = incoming.retry();
+                continue;
+            }
+            let office = Arc::clone(&office);
+            tokio::spawn(async move {
+                let connected = incoming.await;
+                drop(slot);
+                match connected {
+                    Ok(connection) => session::serve(connection, office).await,
+                    Err(error) => tracing::debug!(%error, "a handshake failed"),
+                }
+            });
+        }
+        self.endpoint.close(CLOSE_SHUTTING_DOWN, b"shutting-down");
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
+    }
+}
+
+fn server_config(
+    certificates: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, Box<dyn std::error::Error>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)?;
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    config.max_incoming(4 * HANDSHAKES_MAX).migration(false);
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(STREAMS_MAX.into())
+        .max_concurrent_uni_streams(0u32.into())
+        .stream_receive_window(STREAM_WINDOW_BYTES.into())
+        .receive_window(CONNECTION_WINDOW_BYTES.into())
+        .send_window(SEND_WINDOW_BYTES)
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))));
+    config.transport_config(Arc::new(transport));
+    Ok(config)
+}

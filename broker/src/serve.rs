@@ -1,0 +1,285 @@
+//! Puts the broker together and takes it apart again.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use weir_views::ViewError;
+use weir_views::store::Store;
+use weir_wire::fault::Fault;
+
+use crate::admin;
+use crate::control::Control;
+use crate::topics::Topics;
+use crate::listen::{ListenError, Listener};
+use crate::session::Office;
+use crate::desk::Desk;
+use crate::router::Router;
+use crate::producer_ids::ProducerIds;
+use crate::committed_offsets::GroupOffsets;
+use crate::registry::Registry;
+use crate::shelf::Shelf;
+use crate::home::{Home, HomeError};
+
+/// Threads that judge at least: a rule that burns its whole time budget holds one of them, and the
+/// other partitions must not notice.
+const JUDGES_MIN: usize = 4;
+
+/// What a broker is started with.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// The data protocol's address (UDP); port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The admin API's address (TCP); port 0 takes a free one.
+    pub admin: SocketAddr,
+    /// A certificate chain and its key (PEM) in place of the self-signed one: needed off loopback.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("weir-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 4433)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 4480)),
+            certificate: None,
+        }
+    }
+}
+
+/// The same as a file, `weir.toml`. What is left out is the default; a command line flag wins.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeFile {
+    /// See [`ServeOptions::data_dir`].
+    pub data_dir: Option<PathBuf>,
+    /// See [`ServeOptions::listen`].
+    pub listen: Option<SocketAddr>,
+    /// See [`ServeOptions::admin`].
+    pub admin: Option<SocketAddr>,
+    /// PEM file with the certificate chain; `private_key` belongs to it.
+    pub certificate: Option<PathBuf>,
+    /// PEM file with the certificate's key.
+    pub private_key: Option<PathBuf>,
+}
+
+impl ServeFile {
+    /// Reads the file.
+    pub fn load(path: &Path) -> Result<Self, ServeError> {
+        let wrong = |why: String| ServeError::Config(format!("{}: {why}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let file: Self = toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
+        if file.certificate.is_some() != file.private_key.is_some() {
+            return Err(wrong("certificate and private_key belong together; give both or neither".into()));
+        }
+        Ok(file)
+    }
+}
+
+/// Why the broker did not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration is not right.
+    #[error("{0}")]
+    Config(String),
+    /// The data directory is not usable.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The data port is not to be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The admin port is not to be had.
+    #[error("cannot listen on {address} (TCP): {source}; stop whoever has it or choose another --admin")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A view cannot be opened.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The broker's own topics cannot be read.
+    #[error("{0}")]
+    Internal(#[from] Fault),
+    /// The system refuses something.
+    #[error("the broker cannot start: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// A broker at work.
+pub struct Running {
+    /// Where clients connect.
+    pub data_addr: SocketAddr,
+    /// Where operators do.
+    pub admin_addr: SocketAddr,
+    /// What both need to know.
+    pub client_toml: PathBuf,
+    stop: watch::Sender<bool>,
+    doors: Vec<JoinHandle<()>>,
+    topics: Arc<Topics>,
+    registry: Arc<Registry>,
+    offsets: Arc<GroupOffsets>,
+    judges: Option<tokio::runtime::Runtime>,
+    // Last, so that the folder stays locked until all is closed.
+    _home: Home,
+}
+
+/// Serves until the process is told to stop (SIGINT, SIGTERM); prints one line when ready.
+pub async fn run(options: ServeOptions) -> Result<(), ServeError> {
+    let mut terminate =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let running = start(options).await?;
+    announce(&running);
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("stopping: answering what was taken, closing the logs");
+    running.stop().await;
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "scripts wait for this line")]
+fn announce(running: &Running) {
+    use std::io::Write;
+    println!("weir ready: data quic://{} admin http://{}", running.data_addr, running.admin_addr);
+    let _ = std::io::stdout().flush();
+}
+
+/// Starts a broker and gives it back when it is ready.
+pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
+    refuse_to_be_exposed(&options)?;
+    let home = Home::open(&options.data_dir)?;
+    let (certificates, key) = home.certificate(options.certificate.as_ref())?;
+    let listener = Listener::open(options.listen, certificates, key)?;
+    let data_addr = listener.address()?;
+    let admin_listener = TcpListener::bind(options.admin)
+        .await
+        .map_err(|source| ServeError::Admin { address: options.admin, source })?;
+    let admin_addr = admin_listener.local_addr()?;
+
+    let judges = judges()?;
+    let log_dir = home.log_dir();
+    Topics::finish_deletions(&log_dir)?;
+    let store = Store::open(&home.views_dir())?;
+    let registry = Arc::new(Registry::open(&log_dir).await?);
+    let offsets = Arc::new(GroupOffsets::open(&log_dir).await?);
+    let producer_ids = ProducerIds::new(Arc::clone(&registry));
+    let shelf = Arc::new(Shelf::open(&home)?);
+    let router = Arc::new(Router::default());
+    let desk = Arc::new(Desk::new(Arc::clone(&router), producer_ids.reserved()));
+    let (stop, stopping) = watch::channel(false);
+    let topics = Arc::new(Topics {
+        log_dir,
+        store,
+        shelf: Arc::clone(&shelf),
+        router,
+        desk: Arc::clone(&desk),
+        judges: judges.handle().clone(),
+        stop: stopping.clone(),
+        tasks: Mutex::default(),
+    });
+    let catalog = registry.catalog();
+    for record in catalog.topics() {
+        topics.open(record, &catalog.chain(record.id)).await;
+    }
+
+    let control = Arc::new(Control::new(
+        Arc::clone(&registry),
+        Arc::clone(&topics),
+        shelf,
+        Arc::clone(&offsets),
+    ));
+    let office = Arc::new(Office::new(desk, home.token(), producer_ids, Arc::clone(&offsets)));
+    let client_toml = home.write_client_toml(data_addr, admin_addr)?;
+    let token = home.token();
+    let mut admin_stop = stopping.clone();
+    let admin_door = tokio::spawn(async move {
+        let stopped = async move {
+            let _ = admin_stop.wait_for(|stop| *stop).await;
+        };
+        if let Err(error) = admin::serve(admin_listener, control, token, stopped).await {
+            tracing::error!(%error, "the admin API stopped");
+        }
+    });
+    let data_door = tokio::spawn(listener.serve(office, stopping));
+    tracing::info!(
+        data_dir = %options.data_dir.display(),
+        fingerprint = %home.fingerprint(),
+        token_file = %home.token_file().display(),
+        "broker started"
+    );
+    Ok(Running {
+        data_addr,
+        admin_addr,
+        client_toml,
+        stop,
+        doors: vec![admin_door, data_door],
+        topics,
+        registry,
+        offsets,
+        judges: Some(judges),
+        _home: home,
+    })
+}
+
+impl Running {
+    /// Closes the doors, answers what was taken, saves the checkpoints, closes the logs.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        // Partitions first: whoever waits for an answer at a door gets it.
+        self.topics.close().await;
+        for door in self.doors.drain(..) {
+            let _ = door.await;
+        }
+        self.registry.close().await;
+        self.offsets.close().await;
+        if let Some(judges) = self.judges.take() {
+            judges.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A runtime may not be dropped where one is at work; this one has nothing left to do.
+        if let Some(judges) = self.judges.take() {
+            judges.shutdown_background();
+        }
+    }
+}
+
+/// Plugins run on threads of their own, so that a slow rule does not keep packets waiting.
+fn judges() -> std::io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.max(JUDGES_MIN))
+        .thread_name("weir-judge")
+        .enable_all()
+        .build()
+}
+
+/// Loopback is safe with the self-signed certificate and the token file; anything else needs a
+/// certificate that clients can verify, and the admin API does not leave the machine at all.
+fn refuse_to_be_exposed(options: &ServeOptions) -> Result<(), ServeError> {
+    if !options.admin.ip().is_loopback() {
+        return Err(ServeError::Config(format!(
+            "the admin API speaks plain HTTP and stays on loopback; {} is not. Use 127.0.0.1 and a tunnel",
+            options.admin
+        )));
+    }
+    if !options.listen.ip().is_loopback() && options.certificate.is_none() {
+        return Err(ServeError::Config(format!(
+            "{} is not loopback: name a certificate and its private_key in weir.toml (--config) to listen there",
+            options.listen
+        )));
+    }
+    Ok(())
+}

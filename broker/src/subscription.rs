@@ -1,0 +1,79 @@
+//! Gives a consumer what is in a partition, from an offset on, as it is stored, and then what comes.
+//!
+//! Promises: only what is durable; whole record batches without a copy; a consumer that does not
+//! read costs one chunk of memory, since its stream's flow control stops the loop. Not here: which
+//! offset to begin at, and groups.
+
+use bytes::Bytes;
+use weir_log::{Fetched, ReadError};
+use weir_partition::Partition;
+use weir_wire::fault::{Code, Fault};
+use weir_wire::ids::Offset;
+
+/// Bytes read and sent at once if the consumer does not say: large enough for disk speed, small
+/// enough for thousands of consumers.
+pub const CHUNK_BYTES: usize = 512 << 10;
+/// What a consumer may ask for at most.
+pub const CHUNK_BYTES_MAX: usize = 4 << 20;
+
+/// One consumer's way through a partition.
+pub struct Subscription {
+    partition: Partition,
+    next: Offset,
+    until: Option<Offset>,
+    chunk_bytes: usize,
+}
+
+impl Subscription {
+    /// From `next` on; up to and without `until` if that is given. `chunk_bytes` 0 is the default.
+    pub fn new(partition: Partition, next: Offset, until: Option<Offset>, chunk_bytes: u32) -> Self {
+        let chunk_bytes = match chunk_bytes as usize {
+            0 => CHUNK_BYTES,
+            bytes => bytes.min(CHUNK_BYTES_MAX),
+        };
+        Self { partition, next, until, chunk_bytes }
+    }
+
+    /// The next batches, as soon as there are any; `None` when everything below `until` was given.
+    pub async fn next(&mut self) -> Result<Option<(Vec<Bytes>, Offset, Offset)>, Fault> {
+        let mut tail = self.partition.log().tail();
+        loop {
+            if self.until.is_some_and(|until| self.next >= until) {
+                return Ok(None);
+            }
+            // Looked at before the fetch, so that no growth between the two is slept through.
+            let end = tail.borrow_and_update().clone();
+            let fetched = self.partition.log().fetch(self.next, self.chunk_bytes).await;
+            let Fetched { batches, next, high_watermark } = fetched.map_err(unreadable)?;
+            if !batches.is_empty() {
+                self.next = next;
+                return Ok(Some((batches, next, high_watermark)));
+            }
+            if let Some(stop) = end.stopped {
+                return Err(Fault::new(
+                    Code::ShuttingDown,
+                    format!("the partition is read to its end and takes no more ({stop:?}); subscribe again later"),
+                )
+                .after_ms(1_000));
+            }
+            if tail.changed().await.is_err() {
+                return Err(Fault::new(Code::ShuttingDown, "the partition is closing; subscribe again later"));
+            }
+        }
+    }
+}
+
+/// What a consumer hears of a failed read.
+pub fn unreadable(error: ReadError) -> Fault {
+    match error {
+        ReadError::OutOfRange { asked, earliest, tail } => Fault::new(
+            Code::OffsetOutOfRange,
+            format!("offset {asked} is not there: the partition has {earliest} to {tail}; begin at one of these"),
+        ),
+        ReadError::Corrupt { .. } => Fault::new(Code::Corrupt, error.to_string()),
+        ReadError::Io(_) => Fault::new(Code::StorageBroken, error.to_string()).after_ms(1_000),
+        ReadError::Closed => {
+            Fault::new(Code::ShuttingDown, "the partition is closed; subscribe again later").after_ms(1_000)
+        }
+    }
+}

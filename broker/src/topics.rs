@@ -1,0 +1,206 @@
+//! Opens topics and closes them: logs, partitions and relays, as many as the catalog says.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use weir_log::segment::{Identity, OpenError, SegmentLog, SegmentOptions};
+use weir_partition::{Chain, Partition, PartitionOptions};
+use weir_views::catalog::TopicRecord;
+use weir_views::store::Store;
+use weir_wire::admin;
+use weir_wire::fault::{Code, Fault};
+use weir_wire::ids::{PartitionId, TopicId, TopicName};
+
+use crate::relay::Relay;
+use crate::desk::Desk;
+use crate::router::{Router, Topic};
+use crate::shelf::Shelf;
+use crate::wall_clock::now;
+
+/// Partitions opened side by side: their fsyncs wait for the same disk.
+const OPENING_MAX: usize = 16;
+/// The end of a folder's name whose topic was deleted: what is in it may go.
+const DELETED_SUFFIX: &str = ".deleted";
+
+/// What topics are made of.
+pub struct Topics {
+    /// The folder of all logs.
+    pub log_dir: PathBuf,
+    /// The checkpoints.
+    pub store: Store,
+    /// The plugins.
+    pub shelf: Arc<Shelf>,
+    /// Where opened topics are found.
+    pub router: Arc<Router>,
+    /// Where side events go.
+    pub desk: Arc<Desk>,
+    /// The threads that judge.
+    pub judges: tokio::runtime::Handle,
+    /// Turns true when the broker goes down.
+    pub stop: watch::Receiver<bool>,
+    /// Partitions' workers and relays, to be waited for at the end.
+    pub tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Topics {
+    /// Opens a topic and serves it. A partition that cannot be opened says why to whoever asks for
+    /// it; the others serve.
+    pub async fn open(&self, record: &TopicRecord, chain: &admin::Chain) -> Arc<Topic> {
+        let partitions = futures::stream::iter((0..record.partitions).map(PartitionId))
+            .map(|partition| self.open_partition(record, chain, partition))
+            .buffered(OPENING_MAX)
+            .collect()
+            .await;
+        let topic = Arc::new(Topic {
+            id: record.id,
+            name: record.name.clone(),
+            durability: record.durability,
+            partitions,
+        });
+        self.router.insert(Arc::clone(&topic));
+        // Relays start last: one may have something for the very topic it belongs to.
+        for (number, partition) in (0..).map(PartitionId).zip(&topic.partitions) {
+            if let Ok(partition) = partition {
+                let relay = Relay {
+                    source: (topic.name.clone(), topic.id, number),
+                    partition: partition.clone(),
+                    desk: Arc::clone(&self.desk),
+                    router: Arc::clone(&self.router),
+                };
+                self.keep(tokio::spawn(relay.run(self.stop.clone())));
+            }
+        }
+        topic
+    }
+
+    async fn open_partition(
+        &self,
+        record: &TopicRecord,
+        chain: &admin::Chain,
+        partition: PartitionId,
+    ) -> Result<Partition, Fault> {
+        let opened = self.try_open_partition(record, chain, partition).await;
+        if let Err(fault) = &opened {
+            tracing::error!(topic = %record.name, %partition, %fault, "partition not opened; the others serve");
+        }
+        opened
+    }
+
+    async fn try_open_partition(
+        &self,
+        record: &TopicRecord,
+        chain: &admin::Chain,
+        partition: PartitionId,
+    ) -> Result<Partition, Fault> {
+        let dir = self.topic_dir(&record.name, record.id).join(partition.to_string());
+        let identity = Identity { topic: record.id, partition };
+        let durability = match record.durability {
+            admin::Durability::Durable => weir_log::segment::Durability::Durable,
+            admin::Durability::Os => weir_log::segment::Durability::Os,
+        };
+        let options = SegmentOptions { durability, ..SegmentOptions::default() };
+        let at = dir.clone();
+        let log = tokio::task::spawn_blocking(move || SegmentLog::open(&at, identity, options))
+            .await
+            .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
+            .map_err(|error: OpenError| {
+                Fault::new(Code::Corrupt, format!("{}: {error}", dir.display()))
+            })?;
+        let (chain, chain_note) = self.chain(chain).await?;
+        let options = PartitionOptions {
+            topic: record.name.clone(),
+            partition,
+            log: Arc::new(log),
+            fold: self.store.partition(record.id, partition),
+            chain,
+            chain_note,
+            clock: Arc::new(now),
+        };
+        let (partition, worker) = Partition::open(options, &self.judges)
+            .await
+            .map_err(|error| Fault::new(Code::Corrupt, error.to_string()))?;
+        self.keep(worker);
+        Ok(partition)
+    }
+
+    /// A chain of fresh stages for one partition, and its JSON.
+    pub async fn chain(&self, chain: &admin::Chain) -> Result<(Chain, Bytes), Fault> {
+        let note = serde_json::to_vec(chain)
+            .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
+        let (shelf, chain) = (Arc::clone(&self.shelf), chain.clone());
+        let links = tokio::task::spawn_blocking(move || shelf.links(&chain.bindings).map(|links| (chain.revision, links)))
+            .await
+            .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
+        let (revision, links) =
+            links.map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
+        Ok((Chain { revision, links }, note.into()))
+    }
+
+    /// Stops serving a topic and frees its space. The catalog no longer has it.
+    pub async fn delete(&self, name: &TopicName, id: TopicId) -> Result<(), Fault> {
+        if let Some(topic) = self.router.remove(name) {
+            for partition in topic.partitions.iter().flatten() {
+                partition.close().await;
+            }
+        }
+        let dir = self.topic_dir(name, id);
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = store.forget(id) {
+                tracing::warn!(%error, "the checkpoints of a deleted topic stay behind; they do no harm");
+            }
+            // Renamed first: a half-deleted folder must not look like a log.
+            let doomed = dir.with_file_name(format!(
+                "{}{DELETED_SUFFIX}",
+                dir.file_name().unwrap_or_default().to_string_lossy()
+            ));
+            std::fs::rename(&dir, &doomed).and_then(|()| std::fs::remove_dir_all(&doomed))
+        })
+        .await
+        .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
+        .map_err(|error| {
+            Fault::new(Code::Internal, format!("topic {name} is deleted, but its folder could not be removed: {error}"))
+        })
+    }
+
+    /// Removes what a deletion left when the broker went down in the middle of it.
+    pub fn finish_deletions(log_dir: &Path) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(log_dir)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().ends_with(DELETED_SUFFIX) {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn topic_dir(&self, name: &TopicName, id: TopicId) -> PathBuf {
+        self.log_dir.join(format!("{name}-{id}"))
+    }
+
+    fn keep(&self, task: JoinHandle<()>) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+    }
+
+    /// Closes every partition: answers out, checkpoints saved, logs closed.
+    pub async fn close(&self) {
+        let closing = self.router.topics().into_iter().map(|topic| async move {
+            for partition in topic.partitions.iter().flatten() {
+                partition.close().await;
+            }
+        });
+        futures::future::join_all(closing).await;
+        let tasks = std::mem::take(
+            &mut *self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+        );
+        for task in tasks {
+            let _ = task.await;
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! What there is: topics, plugins and their versions, chains. The fold of the internal topic
+//! `__catalog`, whose events are [`CatalogChange`]s as JSON.
+//!
+//! Promises: ids and version numbers are never used twice, so nothing new is taken for something
+//! old; `apply` takes what `check` allows. Not here: topics' and plugins' bytes on disk, and where
+//! a chain change took effect (each partition's log knows).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_wire::admin::{Binding, Chain, Durability, PluginVersion};
+use weir_wire::ids::{Digest, PARTITIONS_MAX, PluginName, Timestamp, TopicId, TopicName};
+
+/// The internal topic that this is the fold of; it has one partition.
+pub const CATALOG_TOPIC: &str = "__catalog";
+/// Its number.
+pub const CATALOG_TOPIC_ID: TopicId = TopicId(0);
+/// Numbers below are the broker's own topics'.
+const FIRST_TOPIC_ID: u32 = 16;
+/// Clients' producer ids lie below: bit 62 marks relays.
+const PRODUCER_IDS_MAX: u64 = 1 << 62;
+/// Digits of a digest that name a version at least: fewer are a number, or a slip.
+const DIGEST_PREFIX_MIN: usize = 8;
+
+/// Topics, plugins and chains as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    topics: BTreeMap<TopicName, Topic>,
+    plugins: BTreeMap<PluginName, Plugin>,
+    chains: BTreeMap<TopicId, ChainHistory>,
+    next_topic: TopicId,
+    producer_ids_up_to: u64,
+}
+
+/// A topic as it was created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topic {
+    /// Its name.
+    pub name: TopicName,
+    /// Its number, never used again.
+    pub id: TopicId,
+    /// How many partitions: 1 to [`PARTITIONS_MAX`].
+    pub partitions: u32,
+    /// When its answers may leave.
+    pub durability: Durability,
+    /// Events older than this may be trimmed; `None` keeps them.
+    pub retention_ms: Option<u64>,
+    /// A partition larger than this may be trimmed; `None` keeps it.
+    pub retention_bytes: Option<u64>,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A plugin's versions, oldest first. One without versions keeps its numbers from being used again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Plugin {
+    versions: Vec<PluginVersion>,
+    last_version: u32,
+}
+
+/// A topic's chain, and what was bound before.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct ChainHistory {
+    chain: Chain,
+    previous: BTreeMap<PluginName, Binding>,
+}
+
+/// One change: the payload of an event in `__catalog`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum CatalogChange {
+    /// A topic begins, with an empty chain.
+    TopicCreated {
+        /// The topic; its id is [`Catalog::next_topic`].
+        topic: Topic,
+    },
+    /// A topic and its chain end.
+    TopicDeleted {
+        /// Which.
+        id: TopicId,
+    },
+    /// A plugin has one more version.
+    PluginPushed {
+        /// The version; its number is [`Catalog::next_version`]. `bound_to` is not read.
+        version: PluginVersion,
+    },
+    /// A plugin has one version less.
+    PluginDeleted {
+        /// Of which plugin.
+        name: PluginName,
+        /// Which.
+        version: u32,
+    },
+    /// A topic's chain is another one.
+    ChainChanged {
+        /// Whose.
+        topic: TopicId,
+        /// All of it; its revision is one more than before.
+        chain: Chain,
+    },
+    /// Producer ids below this were given out, or may have been.
+    ProducerIdsReserved {
+        /// The first that was not.
+        up_to: u64,
+    },
+}
+
+/// Why a change cannot be made, and what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// The name is taken.
+    #[error("topic {0} exists already: choose another name, or delete it first")]
+    TopicExists(TopicName),
+    /// No topic of this name.
+    #[error("there is no topic {0}: create it first")]
+    UnknownTopic(TopicName),
+    /// No topic of this number.
+    #[error("there is no topic with the id {0}: it was deleted")]
+    UnknownTopicId(TopicId),
+    /// Too few or too many partitions.
+    #[error("{0} partitions are not possible: ask for 1 to {PARTITIONS_MAX}")]
+    Partitions(u32),
+    /// A chain emits to the topic.
+    #[error("the chain of topic {by} emits to topic {topic}: unbind {plugin} there first")]
+    TopicInUse {
+        /// What was to be deleted.
+        topic: TopicName,
+        /// Whose chain emits to it.
+        by: TopicName,
+        /// The plugin that may emit.
+        plugin: PluginName,
+    },
+    /// No plugin of this name.
+    #[error("there is no plugin {0}: push it first")]
+    UnknownPlugin(PluginName),
+    /// The plugin has no such version.
+    #[error("plugin {name} has no version {version}: list its versions with `plugin describe`")]
+    UnknownVersion {
+        /// The plugin.
+        name: PluginName,
+        /// What was asked for.
+        version: String,
+    },
+    /// The beginning of a digest that fits more than one version.
+    #[error("{version} names more than one version of plugin {name}: give more digits of the digest")]
+    AmbiguousVersion {
+        /// The plugin.
+        name: PluginName,
+        /// What was asked for.
+        version: String,
+    },
+    /// These bytes are a version already.
+    #[error("this component is version {version} of plugin {name} already: nothing to push")]
+    AlreadyPushed {
+        /// The plugin.
+        name: PluginName,
+        /// Its version.
+        version: u32,
+    },
+    /// A chain has the version.
+    #[error("version {version} of plugin {name} is bound to topic {topic}: unbind it or bind another version first")]
+    VersionInUse {
+        /// The plugin.
+        name: PluginName,
+        /// Its version.
+        version: u32,
+        /// Whose chain.
+        topic: TopicName,
+    },
+    /// Plugins may not emit to the broker's own topics.
+    #[error("topic {0} is the broker's own: plugins cannot emit to it")]
+    InternalTopic(TopicName),
+    /// The chain names a plugin twice, or is not in the order in which it runs.
+    #[error("a chain names each plugin once, in the order of `order`, equal ones by name: {0} does not fit")]
+    ChainOrder(PluginName),
+    /// Someone else changed it meanwhile: read it again and repeat.
+    #[error("the catalog has changed meanwhile: read it again and repeat the request")]
+    Outdated,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self {
+            topics: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            chains: BTreeMap::new(),
+            next_topic: TopicId(FIRST_TOPIC_ID),
+            producer_ids_up_to: 0,
+        }
+    }
+}
+
+impl Catalog {
+    /// Whether `change` can be made.
+    pub fn check(&self, change: &CatalogChange) -> Result<(), CatalogError> {
+        match change {
+            CatalogChange::TopicCreated { topic } => self.check_topic(topic),
+            CatalogChange::TopicDeleted { id } => self.check_topic_deleted(*id),
+            CatalogChange::PluginPushed { version } => self.check_pushed(version),
+            CatalogChange::PluginDeleted { name, version } => self.check_deleted(name, *version),
+            CatalogChange::ChainChanged { topic, chain } => self.check_chain(*topic, chain),
+            CatalogChange::ProducerIdsReserved { up_to } => {
+                let rises = (self.producer_ids_up_to + 1..=PRODUCER_IDS_MAX).contains(up_to);
+                rises.then_some(()).ok_or(CatalogError::Outdated)
+            }
+        }
+    }
+
+    fn check_topic(&self, topic: &Topic) -> Result<(), CatalogError> {
+        if self.topics.contains_key(&topic.name) {
+            return Err(CatalogError::TopicExists(topic.name.clone()));
+        }
+        if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
+            return Err(CatalogError::Partitions(topic.partitions));
+        }
+        (topic.id == self.next_topic).then_some(()).ok_or(CatalogError::Outdated)
+    }
+
+    fn check_topic_deleted(&self, id: TopicId) -> Result<(), CatalogError> {
+        let topic = self.topic_by_id(id).ok_or(CatalogError::UnknownTopicId(id))?;
+        for (by, binding) in self.bindings().filter(|(by, _)| by.id != id) {
+            if binding.emit.contains(&topic.name) {
+                return Err(CatalogError::TopicInUse {
+                    topic: topic.name.clone(),
+                    by: by.name.clone(),
+                    plugin: binding.plugin.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_pushed(&self, pushed: &PluginVersion) -> Result<(), CatalogError> {
+        let same = |version: &&PluginVersion| version.digest == pushed.digest;
+        if let Some(version) = self.stored(&pushed.name).iter().find(same) {
+            let (name, version) = (pushed.name.clone(), version.version);
+            return Err(CatalogError::AlreadyPushed { name, version });
+        }
+        let fits = pushed.version == self.next_version(&pushed.name);
+        fits.then_some(()).ok_or(CatalogError::Outdated)
+    }
+
+    fn check_deleted(&self, name: &PluginName, version: u32) -> Result<(), CatalogError> {
+        self.version(name, version)?;
+        let has = |binding: &Binding| binding.plugin == *name && binding.version == version;
+        match self.bindings().find(|(_, binding)| has(binding)) {
+            None => Ok(()),
+            Some((topic, _)) => {
+                let (name, topic) = (name.clone(), topic.name.clone());
+                Err(CatalogError::VersionInUse { name, version, topic })
+            }
+        }
+    }
+
+    fn check_chain(&self, topic: TopicId, chain: &Chain) -> Result<(), CatalogError> {
+        self.topic_by_id(topic).ok_or(CatalogError::UnknownTopicId(topic))?;
+        if chain.revision.0 != self.chain(topic).map_or(0, |now| now.revision.0) + 1 {
+            return Err(CatalogError::Outdated);
+        }
+        for (index, binding) in chain.bindings.iter().enumerate() {
+            let before = &chain.bindings[..index];
+            let twice = before.iter().any(|other| other.plugin == binding.plugin);
+            let place = |binding: &Binding| (binding.order, binding.plugin.clone());
+            if twice || before.last().is_some_and(|other| place(binding) < place(other)) {
+                return Err(CatalogError::ChainOrder(binding.plugin.clone()));
+            }
+            if self.version(&binding.plugin, binding.version)?.digest != binding.digest {
+                return Err(CatalogError::Outdated);
+            }
+            for target in &binding.emit {
+                if target.is_internal() {
+                    return Err(CatalogError::InternalTopic(target.clone()));
+                }
+                if !self.topics.contains_key(target) {
+                    return Err(CatalogError::UnknownTopic(target.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes `change`. What `check` would refuse is made as far as it means anything: the log has
+    /// it, so it was allowed.
+    pub fn apply(&mut self, change: &CatalogChange) {
+        match change {
+            CatalogChange::TopicCreated { topic } => {
+                self.next_topic = TopicId(topic.id.0.saturating_add(1)).max(self.next_topic);
+                self.chains.insert(topic.id, ChainHistory::default());
+                self.topics.insert(topic.name.clone(), topic.clone());
+            }
+            CatalogChange::TopicDeleted { id } => {
+                self.topics.retain(|_, topic| topic.id != *id);
+                self.chains.remove(id);
+            }
+            CatalogChange::PluginPushed { version } => {
+                let plugin = self.plugins.entry(version.name.clone()).or_default();
+                plugin.last_version = plugin.last_version.max(version.version);
+                plugin.versions.push(PluginVersion { bound_to: Vec::new(), ..version.clone() });
+            }
+            CatalogChange::PluginDeleted { name, version } => {
+                if let Some(plugin) = self.plugins.get_mut(name) {
+                    plugin.versions.retain(|other| other.version != *version);
+                }
+                // Nobody rolls back to what is not there.
+                for history in self.chains.values_mut() {
+                    history.previous.retain(|plugin, binding| {
+                        plugin != name || binding.version != *version
+                    });
+                }
+            }
+            CatalogChange::ChainChanged { topic, chain } => {
+                self.chains.entry(*topic).or_default().change(chain.clone());
+            }
+            CatalogChange::ProducerIdsReserved { up_to } => {
+                self.producer_ids_up_to = self.producer_ids_up_to.max(*up_to);
+            }
+        }
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> impl ExactSizeIterator<Item = &Topic> {
+        self.topics.values()
+    }
+    /// The topic of this name.
+    pub fn topic(&self, name: &TopicName) -> Option<&Topic> {
+        self.topics.get(name)
+    }
+    /// The topic of this number.
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Topic> {
+        self.topics.values().find(|topic| topic.id == id)
+    }
+    /// The number of the next topic.
+    pub fn next_topic(&self) -> TopicId {
+        self.next_topic
+    }
+
+    /// The plugins that have versions, by name.
+    pub fn plugins(&self) -> impl Iterator<Item = &PluginName> {
+        let pushed = self.plugins.iter().filter(|(_, plugin)| !plugin.versions.is_empty());
+        pushed.map(|(name, _)| name)
+    }
+    /// The versions of a plugin, oldest first, with the topics they are bound to; none if it is
+    /// not known.
+    pub fn versions(&self, name: &PluginName) -> Vec<PluginVersion> {
+        let with_topics = |version: &PluginVersion| {
+            let has = |binding: &Binding| {
+                binding.plugin == *name && binding.version == version.version
+            };
+            let bound = self.bindings().filter(|(_, binding)| has(binding));
+            let bound_to = bound.map(|(topic, _)| topic.name.clone()).collect();
+            PluginVersion { bound_to, ..version.clone() }
+        };
+        self.stored(name).iter().map(with_topics).collect()
+    }
+    /// The version that `spec` names: a number, a digest or 8 or more digits of one; the newest
+    /// if there is none.
+    pub fn resolve(
+        &self,
+        name: &PluginName,
+        spec: Option<&str>,
+    ) -> Result<&PluginVersion, CatalogError> {
+        let versions = self.stored(name);
+        let newest = versions.last().ok_or_else(|| CatalogError::UnknownPlugin(name.clone()))?;
+        let Some(spec) = spec else { return Ok(newest) };
+        let asked = || (name.clone(), spec.to_owned());
+        if let Some(version) = spec.parse().ok().and_then(|number| self.version(name, number).ok()) {
+            return Ok(version);
+        }
+        let prefix = spec.to_ascii_lowercase();
+        let fits = |version: &&PluginVersion| {
+            DIGEST_PREFIX_MIN <= prefix.len() && version.digest.to_string().starts_with(&prefix)
+        };
+        let mut fitting = versions.iter().filter(fits);
+        match (fitting.next(), fitting.next()) {
+            (Some(version), None) => Ok(version),
+            (Some(_), Some(_)) => {
+                let (name, version) = asked();
+                Err(CatalogError::AmbiguousVersion { name, version })
+            }
+            (None, _) => {
+                let (name, version) = asked();
+                Err(CatalogError::UnknownVersion { name, version })
+            }
+        }
+    }
+    /// The number of the next version of a plugin.
+    pub fn next_version(&self, name: &PluginName) -> u32 {
+        self.plugins.get(name).map_or(0, |plugin| plugin.last_version).saturating_add(1)
+    }
+    /// Whether any version of any plugin is this component: its bytes have to stay.
+    pub fn has_digest(&self, digest: &Digest) -> bool {
+        let mut versions = self.plugins.values().flat_map(|plugin| &plugin.versions);
+        versions.any(|version| version.digest == *digest)
+    }
+
+    /// The chain of a topic; `None` if there is no such topic.
+    pub fn chain(&self, topic: TopicId) -> Option<&Chain> {
+        self.chains.get(&topic).map(|history| &history.chain)
+    }
+    /// How a plugin was bound to a topic before its last change there: what a rollback binds.
+    pub fn previous(&self, topic: TopicId, plugin: &PluginName) -> Option<&Binding> {
+        self.chains.get(&topic)?.previous.get(plugin)
+    }
+
+    /// Producer ids below this may have been given out.
+    pub fn producer_ids_up_to(&self) -> u64 {
+        self.producer_ids_up_to
+    }
+
+    fn stored(&self, name: &PluginName) -> &[PluginVersion] {
+        self.plugins.get(name).map_or(&[], |plugin| &plugin.versions)
+    }
+
+    fn version(&self, name: &PluginName, version: u32) -> Result<&PluginVersion, CatalogError> {
+        let versions = self.stored(name);
+        if versions.is_empty() {
+            return Err(CatalogError::UnknownPlugin(name.clone()));
+        }
+        versions.iter().find(|other| other.version == version).ok_or_else(|| {
+            CatalogError::UnknownVersion { name: name.clone(), version: version.to_string() }
+        })
+    }
+
+    fn bindings(&self) -> impl Iterator<Item = (&Topic, &Binding)> {
+        self.topics.values().flat_map(|topic| {
+            let chain = self.chain(topic.id).into_iter();
+            chain.flat_map(|chain| &chain.bindings).map(move |binding| (topic, binding))
+        })
+    }
+}
+
+impl ChainHistory {
+    fn change(&mut self, chain: Chain) {
+        for binding in std::mem::replace(&mut self.chain, chain).bindings {
+            if !self.chain.bindings.contains(&binding) {
+                self.previous.insert(binding.plugin.clone(), binding);
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! A partition's fold as rows of bytes, and back.
+//!
+//! ```text
+//! key (numbers big-endian)                   value
+//! 1                                          | version u8 | rows u64 | position u64 | next offset u64 | time u64 |
+//!                                            | chain revision u64 | relayed u64 | next ordinal u64 | chain note ... |
+//! 2 | name length u8 | plugin name | key ... | expires u8: 0 or 1 | expires at u64 | value ... |
+//! 3 | producer id u64                        | epoch u16 | last sequence u32 | last used u64 |
+//! 4 | producer id u64 | position u64         | first sequence u32 | count u32 | first offset u64 |
+//!                                            | all accepted u8: 0 or 1 | time u64 |
+//! 5 | relay's producer id u64                | epoch u16 | last sequence u32 |
+//! 6 | position u64                           | first ordinal u64 | count u32 |
+//! ```
+//! Promises: rows in the order of their keys decode to exactly what was encoded, or to nothing:
+//! another version, a row missing, too much, too short or against an invariant discards the whole.
+//!
+//! Not here: where rows are kept, and how many of them belong together (`store`).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use weir_wire::ids::{
+    ChainRevision, Offset, PluginName, Position, ProducerEpoch, ProducerId, Sequence, Timestamp,
+};
+
+use crate::outbox::{self, Outbox, Waiting};
+use crate::producers::{self, ClientHead, Producers, Remembered};
+use crate::state::{self, Entry};
+
+/// Raised with every change of what the rows mean; a checkpoint of another version is discarded.
+const VERSION: u8 = 1;
+const HEAD: u8 = 1;
+/// The row without which there is no checkpoint.
+pub(crate) const HEAD_KEY: [u8; 1] = [HEAD];
+const STATE: u8 = 2;
+const CLIENT: u8 = 3;
+const BATCH: u8 = 4;
+const RELAY: u8 = 5;
+const OUTBOX: u8 = 6;
+
+/// The fold of one partition as of a position, taken out of the store.
+#[derive(Debug)]
+pub struct Checkpoint {
+    pub(crate) head: Head,
+    pub(crate) state: Vec<(PluginName, state::Changed)>,
+    pub(crate) producers: Producers,
+    pub(crate) outbox: Outbox,
+}
+
+impl Checkpoint {
+    /// The position of the first commit that is not in it: the log is replayed from here on. If
+    /// the log ends before this, the checkpoint is of another log: drop it and restore from none.
+    pub fn position(&self) -> Position {
+        self.head.next
+    }
+}
+
+/// The single values of a fold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Head {
+    pub(crate) next: Position,
+    pub(crate) next_offset: Offset,
+    pub(crate) time: Timestamp,
+    pub(crate) chain: ChainRevision,
+    pub(crate) chain_note: Bytes,
+}
+
+/// What changed since the last checkpoint: moved out of the view, to be saved off the hot path.
+#[derive(Debug)]
+pub struct Changes {
+    /// How many rows there are in all, the head not counted.
+    pub(crate) total: u64,
+    /// The checkpoint that they follow on; `None` if they are everything there is.
+    pub(crate) base: Option<Position>,
+    pub(crate) head: Head,
+    pub(crate) relayed: u64,
+    pub(crate) next_ordinal: u64,
+    pub(crate) rows: Rows,
+}
+
+/// Changed rows in the order of their change: of two with one key, the later counts.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    pub(crate) state: Vec<(PluginName, Vec<state::Changed>)>,
+    pub(crate) producers: Vec<producers::Changed>,
+    pub(crate) outbox: Vec<outbox::Changed>,
+}
+
+impl Rows {
+    /// The rows of one plugin's state.
+    pub(crate) fn of(&mut self, plugin: &PluginName) -> &mut Vec<state::Changed> {
+        let index = self.state.iter().position(|(name, _)| name == plugin);
+        let index = index.unwrap_or_else(|| {
+            self.state.push((plugin.clone(), Vec::new()));
+            self.state.len() - 1
+        });
+        &mut self.state[index].1
+    }
+
+    /// Forgets all rows and keeps their room.
+    pub(crate) fn clear(&mut self) {
+        self.state.iter_mut().for_each(|(_, rows)| rows.clear());
+        self.producers.clear();
+        self.outbox.clear();
+    }
+}
+
+impl Changes {
+    /// The position that the checkpoint will have. Save it only when the log is durable up to
+    /// here: what is not durable may never have been.
+    pub fn position(&self) -> Position {
+        self.head.next
+    }
+
+    /// Every changed row, in order, the head last: key, and value or `None` where it goes.
+    pub(crate) fn for_each(&self, mut row: impl FnMut(Vec<u8>, Option<Vec<u8>>)) {
+        for (plugin, changed) in &self.rows.state {
+            changed.iter().for_each(|changed| {
+                row(state_key(plugin, &changed.key), changed.entry.as_ref().map(state_value))
+            });
+        }
+        for changed in &self.rows.producers {
+            let (key, value) = producer_row(*changed);
+            row(key, value);
+        }
+        for changed in &self.rows.outbox {
+            match changed {
+                outbox::Changed::Waits(Waiting { position, first, count }) => row(
+                    key(OUTBOX, &[position.0]),
+                    Some([&first.to_be_bytes()[..], &count.to_be_bytes()].concat()),
+                ),
+                outbox::Changed::Gone(position) => row(key(OUTBOX, &[position.0]), None),
+            }
+        }
+        row(vec![HEAD], Some(self.head_value()));
+    }
+
+    fn head_value(&self) -> Vec<u8> {
+        let Head { next, next_offset, time, chain, chain_note } = &self.head;
+        let numbers =
+            [self.total, next.0, next_offset.0, time.0, chain.0, self.relayed, self.next_ordinal];
+        let mut value = key(VERSION, &numbers);
+        value.extend_from_slice(chain_note);
+        value
+    }
+}
+
+/// A byte and the numbers behind it.
+fn key(tag: u8, numbers: &[u64]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + 8 * numbers.len());
+    key.push(tag);
+    numbers.iter().for_each(|number| key.extend_from_slice(&number.to_be_bytes()));
+    key
+}
+
+fn state_key(plugin: &PluginName, key: &[u8]) -> Vec<u8> {
+    let name = plugin.as_str().as_bytes();
+    let length = u8::try_from(name.len()).expect("a plugin's name has at most 64 bytes");
+    [&[STATE, length], name, key].concat()
+}
+
+fn state_value(entry: &Entry) -> Vec<u8> {
+    let expires_at = entry.expires_at.unwrap_or_default().0.to_be_bytes();
+    [&[u8::from(entry.expires_at.is_some())][..], &expires_at, &entry.value].concat()
+}
+
+fn producer_row(changed: producers::Changed) -> (Vec<u8>, Option<Vec<u8>>) {
+    let numbered = |epoch: ProducerEpoch, last: Sequence| {
+        [&epoch.0.to_be_bytes()[..], &last.number().to_be_bytes()].concat()
+    };
+    match changed {
+        producers::Changed::Client(id, ClientHead { epoch, last, used }) => {
+            let mut value = numbered(epoch, last);
+            value.extend_from_slice(&used.0.to_be_bytes());
+            (key(CLIENT, &[id.0]), Some(value))
+        }
+        producers::Changed::ClientGone(id) => (key(CLIENT, &[id.0]), None),
+        producers::Changed::Batch(id, batch) => {
+            let value = [
+                &batch.first.number().to_be_bytes()[..],
+                &batch.count.to_be_bytes(),
+                &batch.first_offset.0.to_be_bytes(),
+                &[u8::from(batch.all_accepted)],
+                &batch.time.0.to_be_bytes(),
+            ];
+            (key(BATCH, &[id.0, batch.position.0]), Some(value.concat()))
+        }
+        producers::Changed::BatchGone(id, position) => (key(BATCH, &[id.0, position.0]), None),
+        producers::Changed::Relay(id, epoch, last) => {
+            (key(RELAY, &[id.0]), Some(numbered(epoch, last)))
+        }
+    }
+}
+
+/// Rows that are no checkpoint, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a checkpoint: {0}")]
+pub(crate) struct Undecodable(&'static str);
+
+/// Gathers rows, which come in the order of their keys, into a checkpoint.
+#[derive(Default)]
+pub(crate) struct Decoder {
+    head: Option<(Head, u64, u64, u64)>,
+    rows: u64,
+    state: Vec<(PluginName, state::Changed)>,
+    producers: Vec<producers::Changed>,
+    waiting: Vec<Waiting>,
+}
+
+impl Decoder {
+    /// Takes the next row.
+    pub(crate) fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), Undecodable> {
+        let (mut key, mut value) = (Fields(key), Fields(value));
+        let tag = key.u8()?;
+        if (tag == HEAD) != self.head.is_none() {
+            return Err(Undecodable("its head is not in front"));
+        }
+        self.rows += u64::from(tag != HEAD);
+        match tag {
+            HEAD => self.head = Some(head(&mut value)?),
+            STATE => {
+                let length = usize::from(key.u8()?);
+                let plugin = std::str::from_utf8(key.take(length)?).ok();
+                let plugin = plugin.and_then(|name| PluginName::parse(name).ok());
+                let plugin = plugin.ok_or(Undecodable("a plugin's name is none"))?;
+                let (expires, at) = (value.flag()?, value.u64()?);
+                let entry = Entry {
+                    expires_at: expires.then_some(Timestamp(at)),
+                    value: Arc::from(value.rest()),
+                };
+                let changed = state::Changed { key: Arc::from(key.rest()), entry: Some(entry) };
+                self.state.push((plugin, changed));
+            }
+            CLIENT => {
+                let (epoch, last, used) = (value.epoch()?, value.sequence()?, value.u64()?);
+                let head = ClientHead { epoch, last, used: Timestamp(used) };
+                self.producers.push(producers::Changed::Client(ProducerId(key.u64()?), head));
+            }
+            BATCH => {
+                let (id, position) = (ProducerId(key.u64()?), Position(key.u64()?));
+                let batch = Remembered {
+                    first: value.sequence()?,
+                    count: value.u32()?,
+                    first_offset: Offset(value.u64()?),
+                    all_accepted: value.flag()?,
+                    time: Timestamp(value.u64()?),
+                    position,
+                };
+                self.producers.push(producers::Changed::Batch(id, batch));
+            }
+            RELAY => {
+                let (id, epoch) = (ProducerId(key.u64()?), value.epoch()?);
+                self.producers.push(producers::Changed::Relay(id, epoch, value.sequence()?));
+            }
+            OUTBOX => self.waiting.push(Waiting {
+                position: Position(key.u64()?),
+                first: value.u64()?,
+                count: value.u32()?,
+            }),
+            _ => return Err(Undecodable("a row of an unknown kind")),
+        }
+        match (key.0, value.0) {
+            ([], []) => Ok(()),
+            _ => Err(Undecodable("a row is too long")),
+        }
+    }
+
+    /// The checkpoint of the rows; `None` if there was none.
+    pub(crate) fn finish(self) -> Result<Option<Checkpoint>, Undecodable> {
+        let Some((head, rows, relayed, next_ordinal)) = self.head else { return Ok(None) };
+        if rows != self.rows {
+            return Err(Undecodable("a row is missing or too much"));
+        }
+        let producers = Producers::restore(self.producers);
+        let outbox = Outbox::restore(self.waiting, relayed, next_ordinal);
+        Ok(Some(Checkpoint {
+            head,
+            state: self.state,
+            producers: producers.ok_or(Undecodable("the windows of producers have gaps"))?,
+            outbox: outbox.ok_or(Undecodable("the outbox has a gap"))?,
+        }))
+    }
+}
+
+fn head(value: &mut Fields<'_>) -> Result<(Head, u64, u64, u64), Undecodable> {
+    if value.u8()? != VERSION {
+        return Err(Undecodable("another version"));
+    }
+    let rows = value.u64()?;
+    let (next, next_offset) = (Position(value.u64()?), Offset(value.u64()?));
+    let (time, chain) = (Timestamp(value.u64()?), ChainRevision(value.u64()?));
+    let (relayed, next_ordinal) = (value.u64()?, value.u64()?);
+    let chain_note = Bytes::copy_from_slice(value.rest());
+    Ok((Head { next, next_offset, time, chain, chain_note }, rows, relayed, next_ordinal))
+}
+
+/// Which position the value of a head speaks of.
+pub(crate) fn position_in_head(value: &[u8]) -> Option<Position> {
+    head(&mut Fields(value)).ok().map(|(head, ..)| head.next)
+}
+
+/// Bytes read from the front.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Undecodable> {
+        let (front, rest) =
+            self.0.split_at_checked(count).ok_or(Undecodable("a row is too short"))?;
+        self.0 = rest;
+        Ok(front)
+    }
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Undecodable> {
+        let (front, rest) =
+            self.0.split_first_chunk().ok_or(Undecodable("a row is too short"))?;
+        self.0 = rest;
+        Ok(*front)
+    }
+    fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+    fn u8(&mut self) -> Result<u8, Undecodable> {
+        self.array().map(u8::from_be_bytes)
+    }
+    fn u32(&mut self) -> Result<u32, Undecodable> {
+        self.array().map(u32::from_be_bytes)
+    }
+    fn u64(&mut self) -> Result<u64, Undecodable> {
+        self.array().map(u64::from_be_bytes)
+    }
+    fn epoch(&mut self) -> Result<ProducerEpoch, Undecodable> {
+        self.array().map(u16::from_be_bytes).map(ProducerEpoch)
+    }
+    fn sequence(&mut self) -> Result<Sequence, Undecodable> {
+        match self.u32()? {
+            number if number == Sequence::new(number).number() => Ok(Sequence::new(number)),
+            _ => Err(Undecodable("a sequence beyond the ring")),
+        }
+    }
+    fn flag(&mut self) -> Result<bool, Undecodable> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Undecodable("neither yes nor no")),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Checkpoints on disk. The only file that says sled.
+//!
+//! Promises: a checkpoint is stored as a whole or not there at all; what cannot be read is
+//! discarded with a warning, and a folder that sled cannot open is moved aside and begun anew.
+//! Nothing here is evidence: only the log is.
+//!
+//! Not here: when to save, and whether a checkpoint belongs to the log at hand
+//! ([`Checkpoint::position`] tells the caller).
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+use weir_wire::ids::{PartitionId, Position, TopicId};
+
+use crate::ViewError;
+use crate::checkpoint::{Changes, Checkpoint, Decoder, HEAD_KEY, position_in_head};
+
+/// sled's page cache: checkpoints are written often and read once, at the start.
+const CACHE_BYTES: u64 = 32 << 20;
+/// Rows written at once where a checkpoint replaces another whole: sled holds a batch in memory.
+const ROWS_PER_BATCH: usize = 10_000;
+/// The tree of the blobs.
+const BLOBS: &str = "blobs";
+/// Raised with every change of what stands around a blob: | version u8 | position u64 | bytes ... |.
+const BLOB_VERSION: u8 = 1;
+
+/// The folder of checkpoints. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    db: sled::Db,
+}
+
+/// One partition's checkpoint. Cheap to clone; its methods block on the disk.
+#[derive(Debug, Clone)]
+pub struct PartitionFold {
+    db: sled::Db,
+    tree: String,
+}
+
+/// A small fold's checkpoint, written as a whole. Cheap to clone; its methods block on the disk.
+#[derive(Debug, Clone)]
+pub struct BlobFold {
+    db: sled::Db,
+    name: String,
+}
+
+impl Store {
+    /// Opens or makes the folder. If sled finds it corrupt, it is moved to `<dir>.broken-N`.
+    ///
+    /// `Busy`: another process has it. `Broken`: the disk does not let us.
+    pub fn open(dir: &Path) -> Result<Self, ViewError> {
+        match open(dir) {
+            Ok(db) => Ok(Self { db }),
+            Err(sled::Error::Io(error)) if is_lock(&error) => Err(ViewError::Busy(dir.to_owned())),
+            Err(sled::Error::Io(error)) if !is_damage(&error) => {
+                Err(ViewError::Broken(format!("{}: {error}", dir.display())))
+            }
+            Err(damage) => {
+                let aside = move_aside(dir)
+                    .map_err(|error| ViewError::Broken(format!("{}: {error}", dir.display())))?;
+                warn!(
+                    dir = %dir.display(), aside = %aside.display(), error = %damage,
+                    "the views could not be opened and were moved aside; rebuilding them from the log"
+                );
+                Ok(Self { db: open(dir).map_err(broken)? })
+            }
+        }
+    }
+
+    /// The checkpoint of a partition.
+    pub fn partition(&self, topic: TopicId, partition: PartitionId) -> PartitionFold {
+        let tree = format!("{}{:08x}", tree_prefix(topic), partition.0);
+        PartitionFold { db: self.db.clone(), tree }
+    }
+
+    /// The checkpoint of a small fold.
+    pub fn blob(&self, name: &str) -> BlobFold {
+        BlobFold { db: self.db.clone(), name: name.to_owned() }
+    }
+
+    /// Drops the checkpoints of a deleted topic. Its partitions' workers have stopped before.
+    pub fn forget(&self, topic: TopicId) -> Result<(), ViewError> {
+        let prefix = tree_prefix(topic);
+        guarded(|| {
+            for tree in self.db.tree_names() {
+                if tree.starts_with(prefix.as_bytes()) {
+                    self.db.drop_tree(tree)?;
+                }
+            }
+            self.db.flush().map(drop)
+        })
+    }
+}
+
+impl PartitionFold {
+    /// The stored checkpoint, if there is one that can be read.
+    pub fn load(&self) -> Option<Checkpoint> {
+        let checkpoint = guarded(|| {
+            let mut decoder = Decoder::default();
+            for row in &self.db.open_tree(&self.tree)? {
+                let (key, value) = row?;
+                if let Err(why) = decoder.row(&key, &value) {
+                    return Ok(Err(why));
+                }
+            }
+            Ok(decoder.finish())
+        });
+        let why = match checkpoint {
+            Ok(Ok(checkpoint)) => return checkpoint,
+            Ok(Err(why)) => why.to_string(),
+            Err(why) => why.to_string(),
+        };
+        warn!(tree = self.tree, why, "a checkpoint was discarded; rebuilding the view from the log");
+        None
+    }
+
+    /// Stores what changed, atomically with its position, and syncs it. Blocks.
+    ///
+    /// After any error the view has to `start_over` before the next `take_changes`.
+    pub fn save(&self, changes: Changes) -> Result<(), ViewError> {
+        let tree = guarded(|| self.db.open_tree(&self.tree))?;
+        match changes.base {
+            None => replace(&tree, &changes),
+            Some(base) => follow(&tree, base, &changes),
+        }
+    }
+}
+
+/// Writes everything. The head goes first and comes last: until then there is no checkpoint.
+fn replace(tree: &sled::Tree, changes: &Changes) -> Result<(), ViewError> {
+    guarded(|| {
+        tree.remove(HEAD_KEY)?;
+        tree.clear()?;
+        let (mut batch, mut rows, mut result) = (sled::Batch::default(), 0, Ok(()));
+        changes.for_each(|key, value| {
+            let Some(value) = value else { return };
+            batch.insert(key, value);
+            rows += 1;
+            if rows % ROWS_PER_BATCH == 0 && result.is_ok() {
+                result = tree.apply_batch(std::mem::take(&mut batch));
+            }
+        });
+        result?;
+        tree.apply_batch(batch)?;
+        tree.flush().map(drop)
+    })
+}
+
+/// Writes what changed since `base`, if that is what is stored.
+fn follow(tree: &sled::Tree, base: Position, changes: &Changes) -> Result<(), ViewError> {
+    let head = guarded(|| tree.get(HEAD_KEY))?;
+    let stored = head.and_then(|head| position_in_head(&head));
+    if stored != Some(base) {
+        return Err(ViewError::Gap { stored, base });
+    }
+    guarded(|| {
+        let mut batch = sled::Batch::default();
+        changes.for_each(|key, value| match value {
+            Some(value) => batch.insert(key, value),
+            None => batch.remove(key),
+        });
+        tree.apply_batch(batch)?;
+        tree.flush().map(drop)
+    })
+}
+
+impl BlobFold {
+    /// The stored bytes and the position of the first commit that is not in them, if there are
+    /// any that can be read.
+    pub fn load(&self) -> Option<(Position, Vec<u8>)> {
+        let blob = guarded(|| self.db.open_tree(BLOBS)?.get(&self.name));
+        let why = match blob {
+            Ok(None) => return None,
+            Ok(Some(blob)) => match blob.split_first() {
+                Some((&BLOB_VERSION, rest)) => match rest.split_first_chunk() {
+                    Some((position, bytes)) => {
+                        return Some((Position(u64::from_be_bytes(*position)), bytes.to_vec()));
+                    }
+                    None => "too short".to_owned(),
+                },
+                _ => "another version".to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        warn!(blob = self.name, why, "a checkpoint was discarded; rebuilding the view from the log");
+        None
+    }
+
+    /// Stores `bytes` as the fold of what lies below `position`, and syncs them. Blocks.
+    pub fn save(&self, position: Position, bytes: &[u8]) -> Result<(), ViewError> {
+        let blob = [&[BLOB_VERSION][..], &position.0.to_be_bytes(), bytes].concat();
+        guarded(|| {
+            let tree = self.db.open_tree(BLOBS)?;
+            tree.insert(&self.name, blob)?;
+            tree.flush().map(drop)
+        })
+    }
+}
+
+fn tree_prefix(topic: TopicId) -> String {
+    format!("partition/{:08x}/", topic.0)
+}
+
+fn open(dir: &Path) -> sled::Result<sled::Db> {
+    let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    calm(|| config.open())
+}
+
+/// sled 0.34 panics on some damage: here that is damage like any other.
+fn calm<T>(work: impl FnOnce() -> sled::Result<T>) -> sled::Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(sled::Error::ReportableBug("sled panicked".to_owned())))
+}
+
+fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, ViewError> {
+    calm(work).map_err(broken)
+}
+
+fn broken(error: sled::Error) -> ViewError {
+    ViewError::Broken(error.to_string())
+}
+
+/// sled says "in use" with nothing but a sentence.
+fn is_lock(error: &io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
+}
+
+/// Whether it is what was read that is wrong, and not the reading.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput
+    )
+}
+
+fn move_aside(dir: &Path) -> io::Result<PathBuf> {
+    let mut number = 1;
+    loop {
+        let mut aside = dir.as_os_str().to_owned();
+        aside.push(format!(".broken-{number}"));
+        let aside = PathBuf::from(aside);
+        if !aside.try_exists()? {
+            std::fs::rename(dir, &aside)?;
+            return Ok(aside);
+        }
+        number += 1;
+    }
+}

@@ -1,0 +1,109 @@
+//! The door of the SDK: one connection to a broker, and what can be opened over it.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use weir_wire::ids::{GroupName, Offset, PartitionId, TopicName};
+use weir_wire::proto::Edge;
+use weir_wire::proto::list_offsets_request::At;
+
+use crate::admin::{Admin, AdminError};
+use crate::call::{self, CALL_DEADLINE, TopicShape};
+use crate::config::ClientConfig;
+use crate::consumer::{Consumer, ConsumerOptions};
+use crate::error::ClientError;
+use crate::link::Link;
+use crate::producer::{Producer, ProducerOptions};
+
+/// One broker, reached over one QUIC connection that is made anew when it is lost. Cheap to clone;
+/// producers and consumers keep the connection for as long as they live.
+#[derive(Debug, Clone)]
+pub struct Client {
+    link: Arc<Link>,
+    config: Arc<ClientConfig>,
+}
+
+impl Client {
+    /// Connects once, so that a wrong address, certificate or token shows here and now.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] within five seconds when nobody answers,
+    /// [`ClientError::Unauthenticated`] when the token is wrong, [`ClientError::Config`] when the
+    /// certificate is.
+    pub async fn connect(config: ClientConfig) -> Result<Self, ClientError> {
+        let link = Arc::new(Link::new(config.clone())?);
+        link.dial_once().await?;
+        Ok(Self { link, config: Arc::new(config) })
+    }
+
+    /// Opens a producer for one topic.
+    ///
+    /// # Errors
+    /// `unknown-topic` as [`ClientError::Fault`]; [`ClientError::Config`] for options that mean nothing.
+    pub async fn producer(&self, topic: &TopicName, options: ProducerOptions) -> Result<Producer, ClientError> {
+        let shape = self.topic(topic).await?;
+        let deadline = Instant::now() + CALL_DEADLINE;
+        let sizes = self.link.batch_sizes(deadline).await?;
+        let identity = call::init_producer(&self.link, deadline).await?;
+        Producer::open(self.link.clone(), topic.clone(), shape.partitions, sizes, identity, options)
+    }
+
+    /// Opens a consumer for one topic.
+    ///
+    /// # Errors
+    /// `unknown-topic` and `unknown-partition` as [`ClientError::Fault`].
+    pub async fn consumer(&self, topic: &TopicName, options: ConsumerOptions) -> Result<Consumer, ClientError> {
+        let shape = self.topic(topic).await?;
+        Consumer::open(self.link.clone(), topic.clone(), shape.partitions, options).await
+    }
+
+    /// The admin API of the same broker.
+    ///
+    /// # Errors
+    /// [`AdminError::Config`] when the context's admin address is none.
+    pub fn admin(&self) -> Result<Admin, AdminError> {
+        Admin::new(&self.config)
+    }
+
+    /// What a topic looks like.
+    ///
+    /// # Errors
+    /// `unknown-topic` as [`ClientError::Fault`].
+    pub async fn topic(&self, topic: &TopicName) -> Result<TopicShape, ClientError> {
+        call::describe_topic(&self.link, topic).await
+    }
+
+    /// The first offset that is still there, of each partition.
+    ///
+    /// # Errors
+    /// `unknown-topic` as [`ClientError::Fault`].
+    pub async fn earliest_offsets(&self, topic: &TopicName) -> Result<Vec<(PartitionId, Offset)>, ClientError> {
+        call::list_offsets(&self.link, topic, &[], At::Edge(Edge::Earliest.into())).await
+    }
+
+    /// The offset of the next event, of each partition.
+    ///
+    /// # Errors
+    /// `unknown-topic` as [`ClientError::Fault`].
+    pub async fn latest_offsets(&self, topic: &TopicName) -> Result<Vec<(PartitionId, Offset)>, ClientError> {
+        call::list_offsets(&self.link, topic, &[], At::Edge(Edge::Latest.into())).await
+    }
+
+    /// How far a group has come: the next offset of each partition it committed.
+    ///
+    /// # Errors
+    /// `unknown-topic` as [`ClientError::Fault`].
+    pub async fn committed_offsets(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+    ) -> Result<Vec<(PartitionId, Offset)>, ClientError> {
+        call::fetch_offsets(&self.link, group, topic).await
+    }
+
+    /// Ends the connection, and with it whatever producers and consumers still have in flight:
+    /// close those first.
+    pub async fn close(self) {
+        self.link.close().await;
+    }
+}

@@ -1,0 +1,154 @@
+//! The batches of one partition that have no answer yet, in the order of their sequences.
+//!
+//! Promises: a batch keeps its bytes and its sequence through every attempt; only the front is
+//! answered; what may have reached the broker is never reported as "not stored". Pure: no socket,
+//! no clock.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use weir_wire::fault::{Code, Fault};
+use weir_wire::ids::Sequence;
+
+use super::delivery::{Judgement, Ticket};
+use super::queue::Waiting;
+use crate::error::ClientError;
+
+/// One batch, encoded.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    /// What is sent, every time.
+    pub(super) bytes: Bytes,
+    /// How many events it has.
+    pub(super) events: u32,
+    /// When its sender gives up.
+    pub(super) deadline: Instant,
+    ticket: Ticket,
+    /// Times it was written and got no answer that rules out that it was judged.
+    open_attempts: u32,
+    /// Why it was not judged so far.
+    last_failure: Option<ClientError>,
+}
+
+/// Batches without an answer, oldest first.
+///
+/// Invariant: their sequences follow one another without a gap, and `next_sequence` follows them.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    batches: VecDeque<InFlight>,
+    next_sequence: Sequence,
+    /// Batches from here on were not yet written to the stream at hand.
+    written: usize,
+}
+
+impl Window {
+    pub(super) fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// The sequence that the next batch has to be encoded with.
+    pub(super) fn next_sequence(&self) -> Sequence {
+        self.next_sequence
+    }
+
+    /// When the oldest batch's sender gives up.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.batches.front().map(|batch| batch.deadline)
+    }
+
+    /// Takes a batch that was encoded with [`next_sequence`](Self::next_sequence).
+    pub(super) fn admit(&mut self, bytes: Bytes, batch: Waiting) {
+        let events = u32::try_from(batch.events.len()).expect("a batch has 10,000 events at most");
+        self.next_sequence = self.next_sequence.plus(events);
+        self.batches.push_back(InFlight {
+            bytes,
+            events,
+            deadline: batch.deadline,
+            ticket: batch.ticket,
+            open_attempts: 0,
+            last_failure: None,
+        });
+    }
+
+    /// The next batch to be written to the stream at hand. It counts as sent from now on: half of
+    /// a write may be all that the broker needs.
+    pub(super) fn write_next(&mut self) -> Option<Bytes> {
+        let batch = self.batches.get_mut(self.written)?;
+        self.written += 1;
+        batch.open_attempts += 1;
+        Some(batch.bytes.clone())
+    }
+
+    /// How many events the batch has whose answer is due.
+    pub(super) fn front_events(&self) -> Option<u32> {
+        self.batches.front().filter(|_| 0 < self.written).map(|batch| batch.events)
+    }
+
+    /// The front was judged.
+    pub(super) fn judged(&mut self, judgement: Judgement) {
+        if let Some(batch) = self.batches.pop_front() {
+            self.written -= 1;
+            batch.ticket.resolve(Ok(judgement));
+        }
+    }
+
+    /// The front was answered by a fault that asks for a retry.
+    pub(super) fn refused(&mut self, fault: &Fault) {
+        if let Some(batch) = self.batches.front_mut() {
+            // These three promise that nothing was done; other faults leave it open.
+            if let Code::Overloaded | Code::StorageFull | Code::ShuttingDown = fault.code {
+                batch.open_attempts = batch.open_attempts.saturating_sub(1);
+            }
+        }
+        self.interrupted(&ClientError::Fault(fault.clone()));
+    }
+
+    /// The stream at hand is gone: all that has no answer is to be written again.
+    pub(super) fn interrupted(&mut self, why: &ClientError) {
+        self.written = 0;
+        if let Some(batch) = self.batches.front_mut() {
+            batch.last_failure = Some(why.clone());
+        }
+    }
+
+    /// Gives everything up because of the front, which gets `answer` if the broker itself said it,
+    /// and begins a new life with sequence zero: one batch missing would leave a gap, which the
+    /// broker refuses for ever. Returns what to answer those that were never sent.
+    pub(super) fn give_up(&mut self, answer: Option<ClientError>) -> ClientError {
+        let front = self.batches.pop_front();
+        let why = match (answer, &front) {
+            (Some(answer), Some(front)) => {
+                front.ticket.resolve(Err(answer.clone()));
+                answer
+            }
+            (Some(answer), None) => answer,
+            (None, Some(front)) => {
+                let late = ClientError::Timeout {
+                    what: "sending a batch",
+                    after: std::time::Duration::ZERO,
+                };
+                let why = front.last_failure.clone().unwrap_or(late);
+                front.ticket.resolve(Err(front.uncertain(&why)));
+                why
+            }
+            (None, None) => ClientError::Unknown,
+        };
+        for batch in self.batches.drain(..) {
+            batch.ticket.resolve(Err(batch.uncertain(&why)));
+        }
+        *self = Self::default();
+        why
+    }
+}
+
+impl InFlight {
+    /// `why`, unless the batch may have been judged all the same.
+    fn uncertain(&self, why: &ClientError) -> ClientError {
+        if self.open_attempts == 0 { why.clone() } else { ClientError::Unknown }
+    }
+}

@@ -1,0 +1,44 @@
+//! The rule's durable memory: private to its name, in this topic and partition.
+//!
+//! Changes stand or fall with the verdict. If the event is admitted, those of every rule of the
+//! chain stand; if this rule dropped or refused it, its own stand; if a later rule did, they never
+//! were. So a rule that counts what was admitted looks first and counts only what it lets pass.
+//!
+//! Keys take up to 256 bytes, values up to 64 KiB; more is a fault. A time to live counts in
+//! partition time from now; without one a key stays for ever. Keys of many publishers should have
+//! one: a binding keeps a million keys in a partition, not more.
+
+use crate::host;
+
+/// The value of `key`, unless it is missing or expired.
+pub fn get(key: &[u8]) -> Option<Vec<u8>> {
+    host::state::get(key)
+}
+
+/// The value of the counter `key`; 0 if it is missing or expired.
+///
+/// # Panics
+/// If the value is not a counter.
+pub fn counter(key: &[u8]) -> i64 {
+    get(key).map_or(0, |value| {
+        i64::from_le_bytes(value.try_into().expect("a counter is 8 bytes; this key holds another value"))
+    })
+}
+
+/// Gives `key` a new value and a new time to live.
+pub fn set(key: &[u8], value: &[u8], ttl_ms: Option<u64>) {
+    host::state::set(key, value, ttl_ms);
+}
+
+/// Forgets `key`; fine if there is none.
+pub fn delete(key: &[u8]) {
+    host::state::delete(key);
+}
+
+/// Adds `by` to the counter `key` and gives its new value; a missing or expired one starts at 0.
+/// The time to live starts anew with `Some`; with `None` the key keeps what it has.
+///
+/// Counters are 8 bytes, little endian. A key with any other value is a fault, and so is overflow.
+pub fn increment(key: &[u8], by: i64, ttl_ms: Option<u64>) -> i64 {
+    host::state::increment(key, by, ttl_ms)
+}
