@@ -4,15 +4,12 @@
 use std::path::Path;
 
 use tokio::sync::Mutex;
-use weir_views::offsets::{CommittedOffsets, OffsetChange};
+use weir_views::offsets::{Committed, CommittedOffsets, OFFSETS_TOPIC, OFFSETS_TOPIC_ID, OffsetChange};
 use weir_wire::fault::Fault;
 use weir_wire::ids::{GroupName, Offset, PartitionId, TopicId};
 
 use crate::internal_topic::InternalTopic;
 use crate::wall_clock::now;
-
-/// The number of the internal topic: the broker's own count down from the end.
-const OFFSETS_TOPIC: TopicId = TopicId(u32::MAX - 1);
 
 /// The offsets and their log.
 pub struct GroupOffsets {
@@ -28,12 +25,9 @@ impl GroupOffsets {
     /// Folds the offsets from their log under `log_dir`.
     pub async fn open(log_dir: &Path) -> Result<Self, Fault> {
         let mut offsets = CommittedOffsets::default();
-        let dir = log_dir.join("__committed_offsets").join("0");
-        let topic = InternalTopic::open(&dir, OFFSETS_TOPIC, |change| {
-            offsets.apply(change);
-            Ok(())
-        })
-        .await?;
+        let dir = log_dir.join(OFFSETS_TOPIC).join("0");
+        let topic =
+            InternalTopic::open(&dir, OFFSETS_TOPIC_ID, |change| offsets.apply(&change)).await?;
         Ok(Self { inner: Mutex::new(Inner { offsets, topic }) })
     }
 
@@ -46,11 +40,8 @@ impl GroupOffsets {
     ) -> Result<(), Fault> {
         let changes: Vec<_> = offsets
             .into_iter()
-            .map(|(partition, offset)| OffsetChange::Committed {
-                group: group.clone(),
-                topic,
-                partition,
-                offset,
+            .map(|(partition, offset)| {
+                OffsetChange::Committed(Committed { group: group.clone(), topic, partition, offset })
             })
             .collect();
         self.record(changes).await
@@ -67,7 +58,7 @@ impl GroupOffsets {
         let inner = self.inner.lock().await;
         (0..partitions)
             .map(PartitionId)
-            .filter_map(|at| Some((at, inner.offsets.get(group, topic, at)?)))
+            .filter_map(|at| Some((at, inner.offsets.offset(group, topic, at)?)))
             .collect()
     }
 
@@ -82,7 +73,7 @@ impl GroupOffsets {
         }
         let mut inner = self.inner.lock().await;
         inner.topic.append(now(), &changes).await?;
-        for change in changes {
+        for change in &changes {
             inner.offsets.apply(change);
         }
         Ok(())

@@ -51,18 +51,26 @@ pub struct ComponentStore {
 impl ComponentStore {
     /// Opens the folder, and makes it if it is not there.
     pub fn open(folder: PathBuf) -> Result<Self, ComponentError> {
-        fs::create_dir_all(&folder)
-            .and_then(|()| private_file::sync_folder_of(&folder))
-            .map_err(|source| ComponentError::Io { verb: "create", path: folder.clone(), source })?;
+        fs::create_dir_all(&folder).and_then(|()| private_file::sync_folder_of(&folder)).map_err(
+            |source| ComponentError::Io { verb: "create", path: folder.clone(), source },
+        )?;
         Ok(Self { folder })
+    }
+
+    /// The name of a component.
+    pub fn digest(component: &[u8]) -> Digest {
+        Digest(Sha256::digest(component).into())
     }
 
     /// Keeps a component for good, and names it.
     pub fn put(&self, component: &[u8]) -> Result<Digest, ComponentError> {
-        let digest = digest_of(component);
+        let digest = Self::digest(component);
         let path = self.path(&digest);
-        private_file::write(&path, component)
-            .map_err(|source| ComponentError::Io { verb: "write", path, source })?;
+        private_file::write(&path, component).map_err(|source| ComponentError::Io {
+            verb: "write",
+            path,
+            source,
+        })?;
         Ok(digest)
     }
 
@@ -72,12 +80,19 @@ impl ComponentStore {
         let component = match fs::read(&path) {
             Ok(component) => component,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(ComponentError::Missing { digest: *digest, folder: self.folder.clone() });
+                return Err(ComponentError::Missing {
+                    digest: *digest,
+                    folder: self.folder.clone(),
+                });
             }
             Err(source) => return Err(ComponentError::Io { verb: "read", path, source }),
         };
-        let actual = digest_of(&component);
-        if actual == *digest { Ok(component) } else { Err(ComponentError::Damaged { path, actual }) }
+        let actual = Self::digest(&component);
+        if actual == *digest {
+            Ok(component)
+        } else {
+            Err(ComponentError::Damaged { path, actual })
+        }
     }
 
     /// Forgets a component; one that is not there is forgotten already.
@@ -96,10 +111,6 @@ impl ComponentStore {
     }
 }
 
-fn digest_of(component: &[u8]) -> Digest {
-    Digest(Sha256::digest(component).into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,7 +121,10 @@ mod tests {
         let store = ComponentStore::open(folder.path().join("components")).unwrap();
         let digest = store.put(b"wasm").unwrap();
         assert_eq!(store.put(b"wasm").unwrap(), digest, "the same bytes are the same component");
-        assert_eq!(ComponentStore::open(folder.path().join("components")).unwrap().get(&digest).unwrap(), b"wasm");
+        assert_eq!(
+            ComponentStore::open(folder.path().join("components")).unwrap().get(&digest).unwrap(),
+            b"wasm"
+        );
         store.remove(&digest).unwrap();
         store.remove(&digest).unwrap();
         assert!(store.get(&digest).unwrap_err().to_string().contains("push its plugin again"));

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 use weir_partition::Partition;
-use weir_views::catalog::{Catalog, CatalogChange, TopicRecord};
+use weir_views::catalog::{self, Catalog, CatalogChange, CatalogError};
 use weir_wire::admin::{
     Binding, BindingSpec, Chain, ChainChange, ChangedAt, JudgedCounts, Limits,
     PartitionDescription, PluginDescription, PluginVersion, Status, TopicDescription, TopicSpec,
 };
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{
-    ChainRevision, Digest, PARTITIONS_MAX, PartitionId, PluginName, TopicName,
+    ChainRevision, Digest, Offset, PartitionId, PluginName, TopicName,
 };
 
 use crate::topics::Topics;
 use crate::router::Topic;
 use crate::committed_offsets::GroupOffsets;
-use crate::registry::Registry;
+use crate::registry::{RecordError, Registry};
 use crate::shelf::{Shelf, ShelfError};
 use crate::wall_clock::now;
 
@@ -74,6 +74,36 @@ impl From<Fault> for ControlError {
             _ => Kind::Internal,
         };
         Self::new(status, fault.code.as_str(), fault.message)
+    }
+}
+
+impl From<CatalogError> for ControlError {
+    fn from(error: CatalogError) -> Self {
+        use CatalogError as E;
+        let (status, code) = match &error {
+            E::UnknownTopic(_) | E::UnknownTopicId(_) => (Kind::NotFound, "unknown-topic"),
+            E::UnknownPlugin(_) => (Kind::NotFound, "unknown-plugin"),
+            E::UnknownVersion { .. } => (Kind::NotFound, "unknown-version"),
+            E::AmbiguousVersion { .. } => (Kind::Invalid, "ambiguous-version"),
+            E::Partitions(_) => (Kind::Invalid, "invalid-topic"),
+            E::InternalTopic(_) => (Kind::Invalid, "invalid-topic"),
+            E::ChainOrder(_) => (Kind::Invalid, "invalid-chain"),
+            E::TopicExists(_) => (Kind::Conflict, "topic-exists"),
+            E::TopicInUse { .. } => (Kind::Conflict, "topic-in-use"),
+            E::AlreadyPushed { .. } => (Kind::Conflict, "already-pushed"),
+            E::VersionInUse { .. } => (Kind::Conflict, "version-in-use"),
+            E::Outdated => (Kind::Conflict, "outdated"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<RecordError> for ControlError {
+    fn from(error: RecordError) -> Self {
+        match error {
+            RecordError::Refused(error) => error.into(),
+            RecordError::NotWritten(fault) => fault.into(),
+        }
     }
 }
 
@@ -158,21 +188,8 @@ impl Control {
                 format!("{}: names that begin with __ are the broker's own; choose another", spec.name),
             ));
         }
-        if !(1..=PARTITIONS_MAX).contains(&spec.partitions) {
-            return Err(ControlError::invalid(
-                "invalid-topic",
-                format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {}", spec.partitions),
-            ));
-        }
-        let catalog = self.registry.catalog();
-        if catalog.topic(&spec.name).is_some() {
-            return Err(ControlError::conflict(
-                "topic-exists",
-                format!("topic {} exists already; delete it first or choose another name", spec.name),
-            ));
-        }
-        let record = TopicRecord {
-            id: catalog.next_topic_id(),
+        let record = catalog::Topic {
+            id: self.registry.catalog().next_topic(),
             name: spec.name,
             partitions: spec.partitions,
             durability: spec.durability,
@@ -180,7 +197,7 @@ impl Control {
             retention_bytes: spec.retention_bytes,
             created_at: now(),
         };
-        let catalog = self.registry.record(CatalogChange::TopicCreated(record.clone())).await?;
+        let catalog = self.registry.record(CatalogChange::TopicCreated { topic: record.clone() }).await?;
         let topic = self.topics.open(&record, &Chain::default()).await;
         describe(&catalog, &topic).ok_or_else(|| no_topic(&record.name))
     }
@@ -190,13 +207,6 @@ impl Control {
         let _changing = self.changing.lock().await;
         let catalog = self.registry.catalog();
         let record = catalog.topic(name).ok_or_else(|| no_topic(name))?;
-        let emitters = emitters_to(&catalog, name);
-        if !emitters.is_empty() {
-            return Err(ControlError::conflict(
-                "topic-in-use",
-                format!("plugins on {} may emit to {name}; unbind them first", emitters.join(", ")),
-            ));
-        }
         let id = record.id;
         self.registry.record(CatalogChange::TopicDeleted { id }).await?;
         self.offsets.forget(id).await?;
@@ -206,12 +216,14 @@ impl Control {
 
     /// All plugins, by name.
     pub async fn plugins(&self) -> Vec<PluginDescription> {
-        self.registry.catalog().plugins()
+        let catalog = self.registry.catalog();
+        catalog.plugins().filter_map(|name| plugin(&catalog, name)).collect()
     }
 
     /// One plugin.
     pub async fn plugin(&self, name: &PluginName) -> Result<PluginDescription, ControlError> {
-        self.registry.catalog().plugin(name).ok_or_else(|| no_plugin(name))
+        plugin(&self.registry.catalog(), name)
+            .ok_or_else(|| CatalogError::UnknownPlugin(name.clone()).into())
     }
 
     /// Takes a component as the newest version of a plugin. The same bytes again are the version
@@ -229,9 +241,16 @@ impl Control {
         if let Some(known) = version_with(&catalog, &name, &digest) {
             return Ok(known);
         }
-        let change = CatalogChange::PluginPushed { name: name.clone(), digest, bytes, pushed_at: now() };
-        let catalog = self.registry.record(change).await?;
-        version_with(&catalog, &name, &digest).ok_or_else(|| no_plugin(&name))
+        let version = PluginVersion {
+            version: catalog.next_version(&name),
+            name,
+            digest,
+            bytes,
+            pushed_at: now(),
+            bound_to: Vec::new(),
+        };
+        self.registry.record(CatalogChange::PluginPushed { version: version.clone() }).await?;
+        Ok(version)
     }
 
     /// Forgets a version that no chain has.
@@ -242,17 +261,10 @@ impl Control {
     ) -> Result<(), ControlError> {
         let _changing = self.changing.lock().await;
         let catalog = self.registry.catalog();
-        let version = find_version(&catalog, name, Some(version))?;
-        if !version.bound_to.is_empty() {
-            let topics: Vec<_> = version.bound_to.iter().map(TopicName::to_string).collect();
-            return Err(ControlError::conflict(
-                "version-in-use",
-                format!("{name}@{} judges {}; unbind it there first", version.version, topics.join(", ")),
-            ));
-        }
+        let version = catalog.resolve(name, Some(version))?;
         let change = CatalogChange::PluginDeleted { name: name.clone(), version: version.version };
-        let catalog = self.registry.record(change).await?;
-        if !catalog.knows_digest(&version.digest) {
+        let now = self.registry.record(change).await?;
+        if !now.has_digest(&version.digest) {
             self.shelf.remove(&version.digest);
         }
         Ok(())
@@ -262,7 +274,7 @@ impl Control {
     pub async fn chain(&self, topic: &TopicName) -> Result<Chain, ControlError> {
         let catalog = self.registry.catalog();
         let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
-        Ok(catalog.chain(record.id))
+        Ok(chain_of(&catalog, record))
     }
 
     /// Puts a plugin on a topic; where the topic has it already, swaps version, config and the rest.
@@ -275,17 +287,9 @@ impl Control {
         let _changing = self.changing.lock().await;
         let catalog = self.registry.catalog();
         let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
-        let version = find_version(&catalog, &plugin, spec.version.as_deref())?;
+        let version = catalog.resolve(&plugin, spec.version.as_deref())?;
         check_limits(&spec.limits)?;
-        for target in &spec.emit {
-            if catalog.topic(target).is_none() {
-                return Err(ControlError::not_found(
-                    "unknown-topic",
-                    format!("there is no topic {target} to emit to; create it first"),
-                ));
-            }
-        }
-        let mut chain = catalog.chain(record.id);
+        let mut chain = chain_of(&catalog, record);
         let old = chain.bindings.iter().position(|binding| binding.plugin == plugin);
         let order = spec.order.or(old.map(|at| chain.bindings[at].order)).unwrap_or_default();
         let binding = Binding {
@@ -314,7 +318,7 @@ impl Control {
         let _changing = self.changing.lock().await;
         let catalog = self.registry.catalog();
         let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
-        let mut chain = catalog.chain(record.id);
+        let mut chain = chain_of(&catalog, record);
         let before = chain.bindings.len();
         chain.bindings.retain(|binding| binding.plugin != *plugin);
         if chain.bindings.len() == before {
@@ -332,19 +336,13 @@ impl Control {
         let _changing = self.changing.lock().await;
         let catalog = self.registry.catalog();
         let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
-        let mut chain = catalog.chain(record.id);
+        let mut chain = chain_of(&catalog, record);
         let previous = catalog.previous(record.id, plugin).cloned().ok_or_else(|| {
             ControlError::conflict(
                 "nothing-to-roll-back",
                 format!("plugin {plugin} on {topic} was not changed since it was bound; there is nothing to roll back to"),
             )
         })?;
-        if catalog.plugin(plugin).is_none_or(|known| known.versions.iter().all(|v| v.digest != previous.digest)) {
-            return Err(ControlError::conflict(
-                "version-gone",
-                format!("{plugin}@{} was deleted; push it again first", previous.version),
-            ));
-        }
         match chain.bindings.iter_mut().find(|binding| binding.plugin == *plugin) {
             Some(binding) => *binding = previous,
             None => chain.bindings.push(previous),
@@ -355,16 +353,17 @@ impl Control {
     /// Starts the chain once for a trial, records it, and puts it to work in every partition.
     async fn change_chain(
         &self,
-        record: &TopicRecord,
+        record: &catalog::Topic,
         mut chain: Chain,
     ) -> Result<ChainChange, ControlError> {
         chain.bindings.sort_by(|a, b| (a.order, &a.plugin).cmp(&(b.order, &b.plugin)));
-        chain.revision = ChainRevision(self.registry.catalog().chain(record.id).revision.0 + 1);
+        chain.revision = ChainRevision(chain.revision.0 + 1);
+        let change = CatalogChange::ChainChanged { topic: record.id, chain: chain.clone() };
+        self.registry.catalog().check(&change)?;
         let (shelf, bindings) = (Arc::clone(&self.shelf), chain.bindings.clone());
         tokio::task::spawn_blocking(move || shelf.links(&bindings).map(drop))
             .await
             .map_err(|error| ControlError::new(Kind::Internal, "internal", error.to_string()))??;
-        let change = CatalogChange::ChainChanged { topic: record.id, chain: chain.clone() };
         self.registry.record(change).await?;
         let topic = self.topics.router.topic(&record.name)?;
         let mut since = Vec::new();
@@ -386,24 +385,23 @@ impl Control {
         &self,
         partition: &Partition,
         chain: &Chain,
-    ) -> Result<weir_wire::ids::Offset, Fault> {
+    ) -> Result<Offset, Fault> {
         let (stages, note) = self.topics.chain(chain).await?;
         partition.change_chain(stages, note).await
     }
 }
 
 fn no_topic(name: &TopicName) -> ControlError {
-    ControlError::not_found(
-        "unknown-topic",
-        format!("there is no topic {name}; `weir topic create {name}` makes one"),
-    )
+    CatalogError::UnknownTopic(name.clone()).into()
 }
 
-fn no_plugin(name: &PluginName) -> ControlError {
-    ControlError::not_found(
-        "unknown-plugin",
-        format!("there is no plugin {name}; `weir plugin push {name} FILE.wasm` brings one"),
-    )
+fn chain_of(catalog: &Catalog, topic: &catalog::Topic) -> Chain {
+    catalog.chain(topic.id).cloned().unwrap_or_default()
+}
+
+fn plugin(catalog: &Catalog, name: &PluginName) -> Option<PluginDescription> {
+    let versions = catalog.versions(name);
+    (!versions.is_empty()).then(|| PluginDescription { name: name.clone(), versions })
 }
 
 fn not_bound(topic: &TopicName, plugin: &PluginName) -> ControlError {
@@ -413,45 +411,8 @@ fn not_bound(topic: &TopicName, plugin: &PluginName) -> ControlError {
     )
 }
 
-fn emitters_to(catalog: &Catalog, target: &TopicName) -> Vec<String> {
-    catalog
-        .topics()
-        .filter(|topic| topic.name != *target)
-        .filter(|topic| {
-            catalog.chain(topic.id).bindings.iter().any(|binding| binding.emit.contains(target))
-        })
-        .map(|topic| topic.name.to_string())
-        .collect()
-}
-
 fn version_with(catalog: &Catalog, name: &PluginName, digest: &Digest) -> Option<PluginVersion> {
-    catalog.plugin(name)?.versions.into_iter().find(|version| version.digest == *digest)
-}
-
-/// The version that `wanted` names: its number, its digest or 8 or more digits of it; the newest if
-/// nothing is wanted.
-fn find_version(
-    catalog: &Catalog,
-    name: &PluginName,
-    wanted: Option<&str>,
-) -> Result<PluginVersion, ControlError> {
-    /// Fewer digits of a digest could be a number, or another version's.
-    const DIGEST_DIGITS_MIN: usize = 8;
-    let plugin = catalog.plugin(name).ok_or_else(|| no_plugin(name))?;
-    let mut versions = plugin.versions.into_iter();
-    let found = match wanted {
-        None => versions.next_back(),
-        Some(wanted) => versions.find(|version| {
-            wanted == version.version.to_string()
-                || wanted.len() >= DIGEST_DIGITS_MIN && version.digest.to_string().starts_with(wanted)
-        }),
-    };
-    found.ok_or_else(|| {
-        ControlError::not_found(
-            "unknown-version",
-            format!("plugin {name} has no version {}; `weir plugin describe {name}` lists them", wanted.unwrap_or("at all")),
-        )
-    })
+    catalog.versions(name).into_iter().find(|version| version.digest == *digest)
 }
 
 fn check_limits(limits: &Limits) -> Result<(), ControlError> {

@@ -14,7 +14,6 @@
 
 mod certificate;
 mod token;
-/// Files that only the broker's user may read, there whole or not at all.
 pub mod private_file;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -24,8 +23,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use weir_wire::ids::Digest;
 
-pub use certificate::Certificate;
+use certificate::Certificate;
 pub use token::Token;
 
 /// A directory everyone may write to, at that: anyone could swap the keys.
@@ -55,14 +56,20 @@ pub enum HomeError {
         mode: u32,
     },
     /// A file that is not what it should be.
-    #[error("{} {why}; restore it, or delete {} for a new one", path.display(), delete.display())]
+    #[error("{} {why}; restore it, or delete it for a new one", path.display())]
     Damaged {
         /// Which file.
         path: PathBuf,
         /// What is wrong with it.
         why: &'static str,
-        /// What to delete.
-        delete: PathBuf,
+    },
+    /// A certificate and a key that do not make a pair.
+    #[error("{} {why}; restore it, or give another certificate (the broker makes its own anew when DIR/tls is deleted)", path.display())]
+    NoPair {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// The file system says no.
     #[error("cannot {verb} {}: {source}", path.display())]
@@ -96,14 +103,19 @@ pub struct Home {
 }
 
 impl Home {
-    /// Takes a data directory, and makes what a first start needs: the directory, a certificate, a
+    /// Takes a data directory, and makes what a first start needs: the folders, a certificate, a
     /// token.
     pub fn open(data_dir: &Path) -> Result<Self, HomeError> {
         let dir = make_private(data_dir)?;
         let lock = lock(&dir)?;
         let certificate = Certificate::read_or_make(&dir.join("tls"))?;
         let token = Token::read_or_make(&dir.join("admin.token"))?;
-        Ok(Self { dir, token, certificate, _lock: lock })
+        let home = Self { dir, token, certificate, _lock: lock };
+        for folder in [home.log_dir(), home.views_dir(), home.components_dir(), home.cache_dir()] {
+            fs::create_dir_all(&folder).map_err(HomeError::io("create", &folder))?;
+        }
+        private_file::sync_folder_of(&home.log_dir()).map_err(HomeError::io("sync", &home.dir))?;
+        Ok(home)
     }
 
     /// The directory, absolute.
@@ -127,20 +139,35 @@ impl Home {
         self.dir.join("cache")
     }
     /// Where the admin token stands: this may be printed, the token may not.
-    pub fn token_path(&self) -> PathBuf {
+    pub fn token_file(&self) -> PathBuf {
         self.dir.join("admin.token")
     }
     /// The admin token, to be compared with.
-    pub fn token(&self) -> &Token {
-        &self.token
+    pub fn token(&self) -> Token {
+        self.token.clone()
     }
-    /// What the broker shows to clients.
-    pub fn certificate(&self) -> &Certificate {
-        &self.certificate
+    /// The sha256 of the broker's own certificate: what people compare.
+    pub fn fingerprint(&self) -> Digest {
+        self.certificate.fingerprint()
+    }
+    /// The chain to show to clients, its own certificate first, and its key: those in the `given`
+    /// PEM files (chain, key), else the broker's own.
+    pub fn certificate(
+        &self,
+        given: Option<&(PathBuf, PathBuf)>,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), HomeError> {
+        match given {
+            Some((chain, key)) => Certificate::read(chain, key).map(Certificate::into_parts),
+            None => Ok(self.certificate.clone().into_parts()),
+        }
     }
 
     /// Writes how clients find and trust this broker, and says where.
-    pub fn write_client_toml(&self, data: SocketAddr, admin: SocketAddr) -> Result<PathBuf, HomeError> {
+    pub fn write_client_toml(
+        &self,
+        data: SocketAddr,
+        admin: SocketAddr,
+    ) -> Result<PathBuf, HomeError> {
         let path = self.dir.join("client.toml");
         // Relative paths, so that the directory can be moved and mounted.
         let text = format!(
@@ -163,7 +190,8 @@ fn make_private(data_dir: &Path) -> Result<PathBuf, HomeError> {
         .create(data_dir)
         .map_err(HomeError::io("create data directory", data_dir))?;
     let dir = fs::canonicalize(data_dir).map_err(HomeError::io("find data directory", data_dir))?;
-    let mode = fs::metadata(&dir).map_err(HomeError::io("read", &dir))?.permissions().mode() & PERMISSIONS;
+    let mode =
+        fs::metadata(&dir).map_err(HomeError::io("read", &dir))?.permissions().mode() & PERMISSIONS;
     if mode & WRITABLE_BY_ALL != 0 {
         return Err(HomeError::OpenToAll(dir));
     }
@@ -190,7 +218,8 @@ fn lock(dir: &Path) -> Result<File, HomeError> {
             let mut pid = String::new();
             // The pid is a courtesy: without it the sentence is still true.
             let _ = file.read_to_string(&mut pid);
-            let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
+            let pid =
+                if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
             return Err(HomeError::InUse { dir: dir.to_owned(), pid });
         }
         Err(errno) => return Err(HomeError::io("lock", &path)(errno.into())),
@@ -219,14 +248,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("new/weir-data");
         let home = Home::open(&dir).unwrap();
-        let client = home.write_client_toml("127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()).unwrap();
+        let client = home
+            .write_client_toml("127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap())
+            .unwrap();
         assert_eq!(mode(&dir), 0o700);
         for secret in ["admin.token", "tls/key.pem", "client.toml"] {
             assert_eq!(mode(&dir.join(secret)), 0o600, "{secret}");
         }
+        for folder in [home.log_dir(), home.views_dir(), home.components_dir(), home.cache_dir()] {
+            assert!(folder.is_dir(), "{}", folder.display());
+        }
         let text = fs::read_to_string(client).unwrap();
         assert!(text.contains("broker = \"127.0.0.1:1\"\nadmin = \"http://[::1]:2\"\n"), "{text}");
-        assert_eq!(text.parse::<toml::Table>().unwrap()["token_file"].as_str(), Some("admin.token"));
+        assert_eq!(
+            text.parse::<toml::Table>().unwrap()["token_file"].as_str(),
+            Some("admin.token")
+        );
     }
 
     #[test]
@@ -234,10 +271,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = Home::open(folder.path()).unwrap();
         let (fingerprint, token) =
-            (first.certificate().fingerprint(), fs::read_to_string(first.token_path()).unwrap());
+            (first.fingerprint(), fs::read_to_string(first.token_file()).unwrap());
         drop(first);
         let second = Home::open(folder.path()).unwrap();
-        assert_eq!(second.certificate().fingerprint(), fingerprint);
+        assert_eq!(second.fingerprint(), fingerprint);
         assert!(second.token().matches(token.trim()));
     }
 
@@ -247,7 +284,12 @@ mod tests {
         let home = Home::open(folder.path()).unwrap();
         let told = refusal(folder.path());
         let pid = std::process::id();
-        assert!(told.contains(&format!("is in use by another broker (pid {pid}); stop it or choose another --data-dir")), "{told}");
+        assert!(
+            told.contains(&format!(
+                "is in use by another broker (pid {pid}); stop it or choose another --data-dir"
+            )),
+            "{told}"
+        );
         drop(home);
         Home::open(folder.path()).expect("the lock went with its owner");
     }
@@ -266,13 +308,37 @@ mod tests {
     fn damage_is_told_in_one_sentence() {
         type Damage = fn(&Path);
         let cases: &[(&str, Damage, &str)] = &[
-            ("token read by all", |dir| chmod(&dir.join("admin.token"), 0o644), "can be read by other users (mode 644)"),
-            ("key read by the group", |dir| chmod(&dir.join("tls/key.pem"), 0o640), "can be read by other users (mode 640)"),
+            (
+                "token read by all",
+                |dir| chmod(&dir.join("admin.token"), 0o644),
+                "can be read by other users (mode 644)",
+            ),
+            (
+                "key read by the group",
+                |dir| chmod(&dir.join("tls/key.pem"), 0o640),
+                "can be read by other users (mode 640)",
+            ),
             ("token empty", |dir| fs::write(dir.join("admin.token"), "\n").unwrap(), "is no token"),
-            ("certificate torn", |dir| fs::write(dir.join("tls/cert.pem"), "-----BEGIN").unwrap(), "holds no certificate"),
-            ("key gone", |dir| fs::remove_file(dir.join("tls/key.pem")).unwrap(), "is missing beside its certificate"),
-            ("key torn", |dir| fs::write(dir.join("tls/key.pem"), "x").unwrap(), "holds no private key"),
-            ("key of another", |dir| fs::write(dir.join("tls/key.pem"), another_key()).unwrap(), "does not belong to its certificate"),
+            (
+                "certificate torn",
+                |dir| fs::write(dir.join("tls/cert.pem"), "-----BEGIN").unwrap(),
+                "holds no certificate",
+            ),
+            (
+                "key gone",
+                |dir| fs::remove_file(dir.join("tls/key.pem")).unwrap(),
+                "is missing beside its certificate",
+            ),
+            (
+                "key torn",
+                |dir| fs::write(dir.join("tls/key.pem"), "x").unwrap(),
+                "holds no private key",
+            ),
+            (
+                "key of another",
+                |dir| fs::write(dir.join("tls/key.pem"), another_key()).unwrap(),
+                "does not belong to its certificate",
+            ),
         ];
         for (name, damage, expected) in cases {
             let folder = tempfile::tempdir().unwrap();
@@ -283,6 +349,22 @@ mod tests {
         }
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(refusal(file.path()).contains("cannot create data directory"));
+    }
+
+    #[test]
+    fn a_given_certificate_is_shown_in_place_of_the_own() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [home, other] = folders.each_ref().map(|folder| Home::open(folder.path()).unwrap());
+        let tls = |home: &Home, name: &str| home.dir().join("tls").join(name);
+        let given = (tls(&other, "cert.pem"), tls(&other, "key.pem"));
+        let shown = |given| home.certificate(given).unwrap().0;
+        assert_eq!(shown(Some(&given)), other.certificate(None).unwrap().0);
+        assert_ne!(shown(None), shown(Some(&given)));
+        let mixed = (tls(&other, "cert.pem"), tls(&home, "key.pem"));
+        assert!(
+            home.certificate(Some(&mixed))
+                .is_err_and(|e| e.to_string().contains("does not belong"))
+        );
     }
 
     fn chmod(path: &Path, mode: u32) {

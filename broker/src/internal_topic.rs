@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use weir_log::commit::Kind;
-use weir_log::segment::{Identity, OpenError, SegmentLog, SegmentOptions};
+use weir_log::commit::Identity;
+use weir_log::segment::{OpenError, Options, SegmentLog};
 use weir_log::{Commit, PartitionLog, Tail};
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{ChainRevision, Offset, PartitionId, Position, Timestamp, TopicId};
@@ -35,12 +36,12 @@ impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
     pub async fn open(
         dir: &Path,
         id: TopicId,
-        mut fold: impl FnMut(T) -> Result<(), Fault>,
+        mut fold: impl FnMut(T),
     ) -> Result<Self, Fault> {
         let identity = Identity { topic: id, partition: PartitionId(0) };
         let owned = dir.to_owned();
         let log = tokio::task::spawn_blocking(move || {
-            SegmentLog::open(&owned, identity, SegmentOptions::default())
+            SegmentLog::open(&owned, identity, Options::default())
         })
         .await
         .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
@@ -61,7 +62,7 @@ impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
             let commits = topic.log.read(topic.next, REPLAY_BYTES).await;
             for stored in commits.map_err(|error| Fault::new(Code::Corrupt, error.to_string()))? {
                 for change in changes_in::<T>(&stored.commit)? {
-                    fold(change)?;
+                    fold(change);
                 }
                 topic.next = stored.position.next();
                 topic.next_offset = stored.commit.first_offset.plus(stored.commit.events.into());

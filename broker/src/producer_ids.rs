@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Mutex;
 use weir_views::catalog::CatalogChange;
-use weir_wire::fault::Fault;
+use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::ProducerId;
 
-use crate::registry::Registry;
+use crate::registry::{RecordError, Registry};
 
 /// Ids reserved with one record: a crash loses what is left of a block, and nobody misses it.
 const BLOCK: u64 = 1_000;
@@ -26,7 +26,7 @@ pub struct ProducerIds {
 impl ProducerIds {
     /// Goes on behind everything that was ever reserved.
     pub fn new(registry: Arc<Registry>) -> Self {
-        let reserved = registry.catalog().producer_ids_reserved();
+        let reserved = registry.catalog().producer_ids_up_to();
         Self {
             registry,
             next: Arc::new(Mutex::new(reserved)),
@@ -44,7 +44,11 @@ impl ProducerIds {
         let mut next = self.next.lock().await;
         if *next == self.reserved.load(Ordering::Acquire) {
             let up_to = *next + BLOCK;
-            self.registry.record(CatalogChange::ProducerIdsReserved { up_to }).await?;
+            let reserved = CatalogChange::ProducerIdsReserved { up_to };
+            self.registry.record(reserved).await.map_err(|error| match error {
+                RecordError::NotWritten(fault) => fault,
+                RecordError::Refused(error) => Fault::new(Code::Internal, error.to_string()),
+            })?;
             self.reserved.store(up_to, Ordering::Release);
         }
         let id = ProducerId(*next);

@@ -5,15 +5,22 @@ use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use tokio::sync::Mutex;
-use weir_views::catalog::{Catalog, CatalogChange};
-use weir_wire::fault::{Code, Fault};
-use weir_wire::ids::TopicId;
+use weir_views::catalog::{CATALOG_TOPIC, CATALOG_TOPIC_ID, Catalog, CatalogChange, CatalogError};
+use weir_wire::fault::Fault;
 
 use crate::internal_topic::InternalTopic;
 use crate::wall_clock::now;
 
-/// The number of the internal topic: the broker's own count down from the end.
-const CATALOG_TOPIC: TopicId = TopicId(u32::MAX);
+/// Why a change was not recorded. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The catalog does not allow it.
+    #[error(transparent)]
+    Refused(#[from] CatalogError),
+    /// The log does not take it.
+    #[error(transparent)]
+    NotWritten(#[from] Fault),
+}
 
 /// The catalog and its log.
 pub struct Registry {
@@ -25,13 +32,9 @@ impl Registry {
     /// Folds the catalog from its log under `log_dir`.
     pub async fn open(log_dir: &Path) -> Result<Self, Fault> {
         let mut catalog = Catalog::default();
-        let dir = log_dir.join("__catalog").join("0");
-        let topic = InternalTopic::open(&dir, CATALOG_TOPIC, |change| {
-            catalog.apply(change).map_err(|error| {
-                Fault::new(Code::Corrupt, format!("the catalog does not add up: {error}"))
-            })
-        })
-        .await?;
+        let dir = log_dir.join(CATALOG_TOPIC).join("0");
+        let topic =
+            InternalTopic::open(&dir, CATALOG_TOPIC_ID, |change| catalog.apply(&change)).await?;
         Ok(Self { current: RwLock::new(Arc::new(catalog)), topic: Mutex::new(topic) })
     }
 
@@ -40,14 +43,13 @@ impl Registry {
         Arc::clone(&self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// Records a change that the catalog allows; `Err` changed nothing.
-    pub async fn record(&self, change: CatalogChange) -> Result<Arc<Catalog>, Fault> {
+    /// Records a change that the catalog allows.
+    pub async fn record(&self, change: CatalogChange) -> Result<Arc<Catalog>, RecordError> {
         let mut topic = self.topic.lock().await;
         let mut catalog = Catalog::clone(&self.catalog());
-        catalog
-            .apply(change.clone())
-            .map_err(|error| Fault::new(Code::InvalidRequest, error.to_string()))?;
+        catalog.check(&change)?;
         topic.append(now(), std::slice::from_ref(&change)).await?;
+        catalog.apply(&change);
         let catalog = Arc::new(catalog);
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Arc::clone(&catalog);

@@ -188,7 +188,7 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
     });
     let catalog = registry.catalog();
     for record in catalog.topics() {
-        topics.open(record, &catalog.chain(record.id)).await;
+        topics.open(record, &catalog.chain(record.id).cloned().unwrap_or_default()).await;
     }
 
     let control = Arc::new(Control::new(

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use weir_log::segment::{Identity, OpenError, SegmentLog, SegmentOptions};
+use weir_log::commit::Identity;
+use weir_log::segment::{OpenError, Options, SegmentLog};
 use weir_partition::{Chain, Partition, PartitionOptions};
-use weir_views::catalog::TopicRecord;
+use weir_views::catalog;
 use weir_views::store::Store;
 use weir_wire::admin;
 use weir_wire::fault::{Code, Fault};
@@ -49,7 +50,7 @@ pub struct Topics {
 impl Topics {
     /// Opens a topic and serves it. A partition that cannot be opened says why to whoever asks for
     /// it; the others serve.
-    pub async fn open(&self, record: &TopicRecord, chain: &admin::Chain) -> Arc<Topic> {
+    pub async fn open(&self, record: &catalog::Topic, chain: &admin::Chain) -> Arc<Topic> {
         let partitions = futures::stream::iter((0..record.partitions).map(PartitionId))
             .map(|partition| self.open_partition(record, chain, partition))
             .buffered(OPENING_MAX)
@@ -79,7 +80,7 @@ impl Topics {
 
     async fn open_partition(
         &self,
-        record: &TopicRecord,
+        record: &catalog::Topic,
         chain: &admin::Chain,
         partition: PartitionId,
     ) -> Result<Partition, Fault> {
@@ -92,7 +93,7 @@ impl Topics {
 
     async fn try_open_partition(
         &self,
-        record: &TopicRecord,
+        record: &catalog::Topic,
         chain: &admin::Chain,
         partition: PartitionId,
     ) -> Result<Partition, Fault> {
@@ -102,7 +103,7 @@ impl Topics {
             admin::Durability::Durable => weir_log::segment::Durability::Durable,
             admin::Durability::Os => weir_log::segment::Durability::Os,
         };
-        let options = SegmentOptions { durability, ..SegmentOptions::default() };
+        let options = Options { durability, ..Options::default() };
         let at = dir.clone();
         let log = tokio::task::spawn_blocking(move || SegmentLog::open(&at, identity, options))
             .await

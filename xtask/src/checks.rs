@@ -28,8 +28,13 @@ pub const TEST: &[Step] = &[
 ];
 
 /// What to run before a commit.
-pub const LINT: &[Step] =
-    &[("tools", tools), ("format", format), ("layers", || layers::run(&root())), ("clippy", clippy), ("docs", docs)];
+pub const LINT: &[Step] = &[
+    ("tools", tools),
+    ("format", format),
+    ("layers", || layers::run(&root())),
+    ("clippy", clippy),
+    ("docs", docs),
+];
 
 /// Runs the steps in order until one fails.
 pub fn run(chore: &str, steps: &[Step]) -> Result<(), String> {
@@ -48,8 +53,14 @@ pub fn run(chore: &str, steps: &[Step]) -> Result<(), String> {
         })?;
         done.push((name, step_began.elapsed()));
     }
-    let times: Vec<String> = done.iter().map(|(name, took)| format!("{name} {}", seconds(*took))).collect();
-    println!("\ncargo xtask {chore}: all {} steps passed in {} ({})", steps.len(), seconds(began.elapsed()), times.join(", "));
+    let times: Vec<String> =
+        done.iter().map(|(name, took)| format!("{name} {}", seconds(*took))).collect();
+    println!(
+        "\ncargo xtask {chore}: all {} steps passed in {} ({})",
+        steps.len(),
+        seconds(began.elapsed()),
+        times.join(", ")
+    );
     Ok(())
 }
 
@@ -132,15 +143,28 @@ mod tests {
 
     #[test]
     fn the_first_failure_ends_the_run() {
-        let steps: &[Step] = &[("one", || Ok(())), ("two", || Err("why".into())), ("three", || panic!("not reached"))];
+        let steps: &[Step] = &[
+            ("one", || Ok(())),
+            ("two", || Err("why".into())),
+            ("three", || panic!("not reached")),
+        ];
         let told = run("lint", steps).expect_err("two fails");
-        assert!(told.starts_with("why\n\ncargo xtask lint: FAILED at step 2 of 3: two, after "), "{told}");
+        assert!(
+            told.starts_with("why\n\ncargo xtask lint: FAILED at step 2 of 3: two, after "),
+            "{told}"
+        );
     }
 
     #[test]
     fn a_failing_command_is_named() {
-        assert_eq!(call(Command::new("sh").args(["-c", "exit 3"])), Err("sh -c exit 3: exit status: 3".into()));
-        assert!(call(&mut Command::new("/nowhere/tool")).is_err_and(|told| told.contains("cannot be started")));
+        assert_eq!(
+            call(Command::new("sh").args(["-c", "exit 3"])),
+            Err("sh -c exit 3: exit status: 3".into())
+        );
+        assert!(
+            call(&mut Command::new("/nowhere/tool"))
+                .is_err_and(|told| told.contains("cannot be started"))
+        );
         assert!(answers(&["--version"]) && !answers(&["no-such-subcommand"]));
     }
 }

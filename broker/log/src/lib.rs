@@ -8,6 +8,8 @@
 
 pub mod segment;
 pub mod memory;
+#[cfg(test)]
+mod conformance;
 pub mod commit;
 
 use bytes::Bytes;
@@ -25,7 +27,11 @@ pub trait PartitionLog: Send + Sync + 'static {
     ///
     /// `Ok` means they are in order in the log's hands and their positions are taken; they are
     /// durable, and readable, once [`tail`](Self::tail) has passed them.
-    fn append(&self, expected: Position, commits: Vec<Commit>) -> BoxFuture<'_, Result<(), AppendError>>;
+    fn append(
+        &self,
+        expected: Position,
+        commits: Vec<Commit>,
+    ) -> BoxFuture<'_, Result<(), AppendError>>;
 
     /// What is durable, now and from now on.
     fn tail(&self) -> watch::Receiver<Tail>;
@@ -35,7 +41,11 @@ pub trait PartitionLog: Send + Sync + 'static {
 
     /// Commits from `from` on, in order: at least one unless `from` is the tail, then as many as
     /// fit in `bytes_max`.
-    fn read(&self, from: Position, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Stored>, ReadError>>;
+    fn read(
+        &self,
+        from: Position,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, ReadError>>;
 
     /// Record batches as stored, from the one that holds `from` on: at least one unless `from` is
     /// the high watermark, then as many as fit in `bytes_max`.

@@ -176,7 +176,10 @@ impl MemoryLog {
     /// What is durable, from the `n`-th held on.
     fn durable<'a>(&self, state: &'a State, n: usize) -> impl Iterator<Item = &'a Envelope> {
         let tail = self.tail.borrow().position;
-        state.held.range(n.min(state.held.len())..).take_while(move |held| held.link.position < tail)
+        state
+            .held
+            .range(n.min(state.held.len())..)
+            .take_while(move |held| held.link.position < tail)
     }
 
     fn readable(&self) -> Result<MutexGuard<'_, State>, ReadError> {
@@ -318,5 +321,65 @@ impl PartitionLog for MemoryLog {
 
     fn close(&self) -> BoxFuture<'_, Result<(), AppendError>> {
         async move { self.close_now() }.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::fixture::{IDENTITY, Worker};
+    use crate::conformance::{Subject, put, suite};
+
+    struct Memory;
+
+    impl Subject for Memory {
+        type Log = MemoryLog;
+        fn open(&mut self) -> MemoryLog {
+            MemoryLog::new(IDENTITY)
+        }
+        fn reopen(&mut self, log: MemoryLog) -> MemoryLog {
+            log.reopen()
+        }
+    }
+
+    suite!(Memory);
+
+    #[tokio::test]
+    async fn held_commits_are_neither_durable_nor_read_and_lost_in_a_crash() {
+        let (log, mut worker) = (MemoryLog::new(IDENTITY), Worker::new());
+        put(&log, Position(1), &[worker.commit(&[1], 1)]).await;
+        log.hold_durability();
+        log.append(Position(2), vec![worker.commit(&[2], 1)]).await.unwrap();
+        assert_eq!(log.tail().borrow().position, Position(2));
+        assert_eq!(log.fetch(Offset(0), usize::MAX).await.unwrap().next, Offset(1));
+        assert_eq!(log.reopen().append(Position(2), vec![]).await, Ok(()));
+        log.release_durability();
+        assert_eq!(log.fetch(Offset(0), usize::MAX).await.unwrap().next, Offset(2));
+    }
+
+    #[tokio::test]
+    async fn a_log_told_to_fail_stops_for_good() {
+        let tell: [fn(&MemoryLog); 2] = [MemoryLog::fail_next_append, MemoryLog::fail_next_sync];
+        for tell in tell {
+            let (log, mut worker) = (MemoryLog::new(IDENTITY), Worker::new());
+            tell(&log);
+            // What a sync takes with it was taken by the append before.
+            let _ = log.append(Position(1), vec![worker.commit(&[1], 1)]).await;
+            assert!(matches!(log.tail().borrow().stopped, Some(Stop::Broken(_))));
+            assert_eq!(log.tail().borrow().position, Position(1));
+            let again = log.append(Position(1), vec![]).await;
+            assert!(matches!(again, Err(AppendError::Broken(_))), "{again:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_log_takes_appends_again_when_there_is_room() {
+        let (log, mut worker) = (MemoryLog::new(IDENTITY), Worker::new());
+        let commit = worker.commit(&[1], 1);
+        log.set_full(true);
+        let answer = log.append(Position(1), vec![commit.clone()]).await;
+        assert_eq!(answer, Err(AppendError::Full));
+        log.set_full(false);
+        put(&log, Position(1), &[commit]).await;
     }
 }

@@ -264,14 +264,7 @@ async fn replay(
     tail: Position,
 ) -> Result<PartitionView, ReadError> {
     let (earliest, _) = log.earliest();
-    let checkpoint = match fold.load() {
-        Ok(checkpoint) => checkpoint,
-        Err(error) => {
-            tracing::warn!(%error, "checkpoint not readable; replaying the log instead");
-            None
-        }
-    };
-    let usable = checkpoint.filter(|saved| {
+    let usable = fold.load().filter(|saved| {
         let usable = saved.position() >= earliest && saved.position() <= tail;
         if !usable {
             tracing::warn!("checkpoint does not fit the log; replaying the log instead");

@@ -253,9 +253,10 @@ impl Effects {
                 ));
             }
         }
+        let changed = self.pending.len();
         match self.pending.iter_mut().find(|change| change.key == key) {
             Some(change) => change.value = value,
-            None if self.limits.state_changes as usize <= self.pending.len() => {
+            None if self.limits.state_changes as usize <= changed => {
                 return quota(format!("over {} changed keys for one event", self.limits.state_changes));
             }
             None => self.pending.push(Change { key, value }),

@@ -5,6 +5,19 @@
 //! crate only, and no type of its or of the generated bindings leaves it.
 //! Not here: chains, policies, storage.
 
+mod cache;
+mod host;
+mod check;
+mod artefact;
+mod plugin;
+mod stage;
+mod guest;
+mod wasi;
+mod effects;
+mod lines;
+mod memory;
+mod fault;
+mod engine;
 mod bindings;
 
 use std::fmt;
@@ -13,6 +26,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_wire::ids::{PartitionId, Principal, Timestamp, TopicName};
 use weir_wire::record_batch::{Event, Record};
+
+pub use artefact::Artefact;
+pub use cache::{ArtefactCache, CacheError, compile_file, limit_this_process};
+pub use check::CompileError;
+pub use effects::{STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX};
+pub use host::{Host, HostError, HostOptions, LoadError};
+pub use plugin::{BindError, BindingSettings, Plugin};
+pub use stage::{
+    REJECTION_CODE_BYTES_MAX, REJECTION_MESSAGE_BYTES_MAX, StageCounters, WasmStage,
+};
 
 /// One link of a chain in one partition. Called by one thread at a time, in this order per batch:
 /// `begin`, then per event `judge` and one of `keep` or `discard`, then `finish`.

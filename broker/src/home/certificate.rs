@@ -24,15 +24,16 @@ pub struct Certificate {
     key: PrivateKeyDer<'static>,
 }
 
-impl Certificate {
-    /// The certificate first, then those that signed it.
-    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
-        self.chain.clone()
+impl Clone for Certificate {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
     }
+}
 
-    /// The private key.
-    pub fn key(&self) -> PrivateKeyDer<'static> {
-        self.key.clone_key()
+impl Certificate {
+    /// The certificate first, then those that signed it; and its key.
+    pub fn into_parts(self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (self.chain, self.key)
     }
 
     /// The sha256 of the certificate: what people compare.
@@ -41,32 +42,35 @@ impl Certificate {
     }
 
     /// Reads `cert.pem` and `key.pem` in this folder, or makes them.
-    pub(super) fn read_or_make(folder: &Path) -> Result<Self, HomeError> {
-        let (certificate_path, key_path) = (folder.join("cert.pem"), folder.join("key.pem"));
-        let damaged = |path: &Path, why| HomeError::Damaged {
-            path: path.to_owned(),
-            why,
-            delete: folder.to_owned(),
-        };
-        let Some(certificate) = private_file::read(&certificate_path)? else {
+    pub fn read_or_make(folder: &Path) -> Result<Self, HomeError> {
+        let (chain_file, key_file) = (folder.join("cert.pem"), folder.join("key.pem"));
+        if !chain_file.exists() {
             make(folder)?;
-            return Self::read_or_make(folder);
-        };
-        let key = private_file::read_secret(&key_path)?
-            .ok_or_else(|| damaged(&key_path, "is missing beside its certificate"))?;
-
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|_| damaged(&certificate_path, "holds no certificate"))?;
-        if chain.is_empty() {
-            return Err(damaged(&certificate_path, "holds no certificate"));
         }
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-            .map_err(|_| damaged(&key_path, "holds no private key"))?;
-        let signing = any_supported_type(&key).map_err(|_| damaged(&key_path, "holds no private key"))?;
+        Self::read(&chain_file, &key_file)
+    }
+
+    /// Reads a chain and its key from PEM files; the key's may be read by the broker's user alone.
+    pub fn read(chain_file: &Path, key_file: &Path) -> Result<Self, HomeError> {
+        let no_pair = |path: &Path, why| HomeError::NoPair { path: path.to_owned(), why };
+        let no_chain = || no_pair(chain_file, "holds no certificate");
+        let no_key = || no_pair(key_file, "holds no private key");
+
+        let chain =
+            private_file::read(chain_file)?.ok_or_else(|| no_pair(chain_file, "is missing"))?;
+        let key = private_file::read_secret(key_file)?
+            .ok_or_else(|| no_pair(key_file, "is missing beside its certificate"))?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|_| no_chain())?;
+        if chain.is_empty() {
+            return Err(no_chain());
+        }
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| no_key())?;
+        let signing = any_supported_type(&key).map_err(|_| no_key())?;
         CertifiedKey::new(chain.clone(), signing)
             .keys_match()
-            .map_err(|_| damaged(&key_path, "does not belong to its certificate"))?;
+            .map_err(|_| no_pair(key_file, "does not belong to its certificate"))?;
         Ok(Self { chain, key })
     }
 }

@@ -17,7 +17,8 @@ const OTHERS: u32 = 0o077;
 /// The directory must exist, and the caller must be its only writer.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let young = path.with_added_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&young)?;
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&young)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&young, path)?;
@@ -44,9 +45,10 @@ pub fn read(path: &Path) -> Result<Option<String>, HomeError> {
 /// Reads a small file as text, and refuses one that other users can read; `None` if it is not there.
 pub fn read_secret(path: &Path) -> Result<Option<String>, HomeError> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.permissions().mode() & OTHERS != 0 => {
-            Err(HomeError::Exposed { path: path.to_owned(), mode: metadata.permissions().mode() & 0o777 })
-        }
+        Ok(metadata) if metadata.permissions().mode() & OTHERS != 0 => Err(HomeError::Exposed {
+            path: path.to_owned(),
+            mode: metadata.permissions().mode() & 0o777,
+        }),
         _ => read(path),
     }
 }

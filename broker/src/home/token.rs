@@ -43,7 +43,6 @@ impl Token {
             return Err(HomeError::Damaged {
                 path: path.to_owned(),
                 why: "is no token of 32 to 512 visible characters",
-                delete: path.to_owned(),
             });
         }
         Ok(Self::new(value))

@@ -142,7 +142,9 @@ pub enum CatalogError {
         version: String,
     },
     /// The beginning of a digest that fits more than one version.
-    #[error("{version} names more than one version of plugin {name}: give more digits of the digest")]
+    #[error(
+        "{version} names more than one version of plugin {name}: give more digits of the digest"
+    )]
     AmbiguousVersion {
         /// The plugin.
         name: PluginName,
@@ -158,7 +160,9 @@ pub enum CatalogError {
         version: u32,
     },
     /// A chain has the version.
-    #[error("version {version} of plugin {name} is bound to topic {topic}: unbind it or bind another version first")]
+    #[error(
+        "version {version} of plugin {name} is bound to topic {topic}: unbind it or bind another version first"
+    )]
     VersionInUse {
         /// The plugin.
         name: PluginName,
@@ -171,7 +175,9 @@ pub enum CatalogError {
     #[error("topic {0} is the broker's own: plugins cannot emit to it")]
     InternalTopic(TopicName),
     /// The chain names a plugin twice, or is not in the order in which it runs.
-    #[error("a chain names each plugin once, in the order of `order`, equal ones by name: {0} does not fit")]
+    #[error(
+        "a chain names each plugin once, in the order of `order`, equal ones by name: {0} does not fit"
+    )]
     ChainOrder(PluginName),
     /// Someone else changed it meanwhile: read it again and repeat.
     #[error("the catalog has changed meanwhile: read it again and repeat the request")]
@@ -303,9 +309,9 @@ impl Catalog {
                 }
                 // Nobody rolls back to what is not there.
                 for history in self.chains.values_mut() {
-                    history.previous.retain(|plugin, binding| {
-                        plugin != name || binding.version != *version
-                    });
+                    history
+                        .previous
+                        .retain(|plugin, binding| plugin != name || binding.version != *version);
                 }
             }
             CatalogChange::ChainChanged { topic, chain } => {
@@ -343,9 +349,8 @@ impl Catalog {
     /// not known.
     pub fn versions(&self, name: &PluginName) -> Vec<PluginVersion> {
         let with_topics = |version: &PluginVersion| {
-            let has = |binding: &Binding| {
-                binding.plugin == *name && binding.version == version.version
-            };
+            let has =
+                |binding: &Binding| binding.plugin == *name && binding.version == version.version;
             let bound = self.bindings().filter(|(_, binding)| has(binding));
             let bound_to = bound.map(|(topic, _)| topic.name.clone()).collect();
             PluginVersion { bound_to, ..version.clone() }
@@ -363,7 +368,8 @@ impl Catalog {
         let newest = versions.last().ok_or_else(|| CatalogError::UnknownPlugin(name.clone()))?;
         let Some(spec) = spec else { return Ok(newest) };
         let asked = || (name.clone(), spec.to_owned());
-        if let Some(version) = spec.parse().ok().and_then(|number| self.version(name, number).ok()) {
+        if let Some(version) = spec.parse().ok().and_then(|number| self.version(name, number).ok())
+        {
             return Ok(version);
         }
         let prefix = spec.to_ascii_lowercase();
@@ -436,5 +442,231 @@ impl ChainHistory {
                 self.previous.insert(binding.plugin.clone(), binding);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use weir_wire::ids::ChainRevision;
+
+    fn topic(name: &str, id: u32) -> CatalogChange {
+        let topic = Topic {
+            name: TopicName::parse(name).unwrap(),
+            id: TopicId(id),
+            partitions: 1,
+            durability: Durability::Durable,
+            retention_ms: None,
+            retention_bytes: None,
+            created_at: Timestamp(1),
+        };
+        CatalogChange::TopicCreated { topic }
+    }
+
+    fn plugin(name: &str) -> PluginName {
+        PluginName::parse(name).unwrap()
+    }
+
+    fn pushed(name: &str, version: u32, digest: u8) -> CatalogChange {
+        let digest = Digest([digest; 32]);
+        let (name, pushed_at) = (plugin(name), Timestamp(2));
+        let version =
+            PluginVersion { name, version, digest, bytes: 9, pushed_at, bound_to: vec![] };
+        CatalogChange::PluginPushed { version }
+    }
+
+    fn binding(name: &str, version: u32, digest: u8, emit: &[&str]) -> Binding {
+        Binding {
+            plugin: plugin(name),
+            version,
+            digest: Digest([digest; 32]),
+            order: 0,
+            config: serde_json::json!({"limit": 10}),
+            on_failure: Default::default(),
+            emit: emit.iter().map(|topic| TopicName::parse(topic).unwrap()).collect(),
+            limits: Default::default(),
+        }
+    }
+
+    fn chain(topic: u32, revision: u64, bindings: Vec<Binding>) -> CatalogChange {
+        let chain = Chain { revision: ChainRevision(revision), bindings };
+        CatalogChange::ChainChanged { topic: TopicId(topic), chain }
+    }
+
+    fn deleted(name: &str, version: u32) -> CatalogChange {
+        CatalogChange::PluginDeleted { name: plugin(name), version }
+    }
+
+    /// Two topics, three versions, and a chain on `flights` that emits to `notices`.
+    fn an_airline() -> Catalog {
+        let mut catalog = Catalog::default();
+        for change in [
+            topic("flights", 16),
+            topic("notices", 17),
+            pushed("limit", 1, 1),
+            pushed("limit", 2, 2),
+            pushed("audit", 1, 1),
+            chain(16, 1, vec![binding("limit", 1, 1, &["notices"])]),
+            CatalogChange::ProducerIdsReserved { up_to: 100 },
+        ] {
+            assert_eq!(catalog.check(&change), Ok(()), "{change:?}");
+            catalog.apply(&change);
+        }
+        catalog
+    }
+
+    fn refused(change: CatalogChange, expected: Expect) {
+        expected.assert_eq(&an_airline().check(&change).unwrap_err().to_string());
+    }
+
+    #[test]
+    fn what_cannot_be_done_says_what_to_do() {
+        refused(
+            topic("flights", 18),
+            expect!["topic flights exists already: choose another name, or delete it first"],
+        );
+        refused(
+            topic("bookings", 17),
+            expect!["the catalog has changed meanwhile: read it again and repeat the request"],
+        );
+        refused(
+            CatalogChange::TopicDeleted { id: TopicId(17) },
+            expect!["the chain of topic flights emits to topic notices: unbind limit there first"],
+        );
+        refused(
+            CatalogChange::TopicDeleted { id: TopicId(9) },
+            expect!["there is no topic with the id 9: it was deleted"],
+        );
+        refused(
+            pushed("limit", 3, 2),
+            expect!["this component is version 2 of plugin limit already: nothing to push"],
+        );
+        refused(
+            pushed("limit", 2, 7),
+            expect!["the catalog has changed meanwhile: read it again and repeat the request"],
+        );
+        refused(
+            deleted("limit", 1),
+            expect![
+                "version 1 of plugin limit is bound to topic flights: unbind it or bind another version first"
+            ],
+        );
+        refused(
+            deleted("limit", 7),
+            expect!["plugin limit has no version 7: list its versions with `plugin describe`"],
+        );
+        refused(deleted("none", 1), expect!["there is no plugin none: push it first"]);
+        refused(
+            chain(16, 1, vec![]),
+            expect!["the catalog has changed meanwhile: read it again and repeat the request"],
+        );
+        refused(
+            chain(17, 1, vec![binding("limit", 1, 1, &["gone"])]),
+            expect!["there is no topic gone: create it first"],
+        );
+        refused(
+            chain(17, 1, vec![binding("limit", 1, 1, &["__catalog"])]),
+            expect!["topic __catalog is the broker's own: plugins cannot emit to it"],
+        );
+        let twice = vec![binding("limit", 1, 1, &[]), binding("limit", 2, 2, &[])];
+        refused(
+            chain(17, 1, twice),
+            expect![
+                "a chain names each plugin once, in the order of `order`, equal ones by name: limit does not fit"
+            ],
+        );
+        let reversed = vec![binding("limit", 1, 1, &[]), binding("audit", 1, 1, &[])];
+        refused(
+            chain(17, 1, reversed),
+            expect![
+                "a chain names each plugin once, in the order of `order`, equal ones by name: audit does not fit"
+            ],
+        );
+        refused(
+            CatalogChange::ProducerIdsReserved { up_to: 100 },
+            expect!["the catalog has changed meanwhile: read it again and repeat the request"],
+        );
+    }
+
+    #[test]
+    fn numbers_are_never_used_twice() {
+        let mut catalog = an_airline();
+        catalog.apply(&deleted("limit", 2));
+        assert_eq!(catalog.next_version(&plugin("limit")), 3);
+        catalog.apply(&chain(16, 2, vec![]));
+        catalog.apply(&deleted("limit", 1));
+        assert_eq!(catalog.next_version(&plugin("limit")), 3);
+        assert_eq!(catalog.plugins().collect::<Vec<_>>(), [&plugin("audit")]);
+        catalog.apply(&CatalogChange::TopicDeleted { id: TopicId(17) });
+        assert_eq!(catalog.next_topic(), TopicId(18));
+        assert_eq!(catalog.producer_ids_up_to(), 100);
+    }
+
+    #[test]
+    fn a_version_is_named_by_its_number_or_its_digest() {
+        let mut catalog = an_airline();
+        catalog.apply(&pushed("limit", 3, 0x11));
+        let name = |spec| match catalog.resolve(&plugin("limit"), spec) {
+            Ok(version) => version.version.to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(name(None), "3");
+        assert_eq!(name(Some("1")), "1");
+        assert_eq!(name(Some("02020202")), "2");
+        assert_eq!(name(Some("11111111")), "3");
+        assert_eq!(
+            name(Some("0202")),
+            "plugin limit has no version 0202: list its versions with `plugin describe`"
+        );
+        let bound: Vec<_> = catalog
+            .versions(&plugin("limit"))
+            .into_iter()
+            .map(|version| version.bound_to.len())
+            .collect();
+        assert_eq!(bound, [1, 0, 0]);
+        assert!(catalog.has_digest(&Digest([1; 32])) && !catalog.has_digest(&Digest([9; 32])));
+    }
+
+    #[test]
+    fn a_rollback_binds_what_was_bound_before() {
+        let mut catalog = an_airline();
+        let limit = plugin("limit");
+        let previous = |catalog: &Catalog| {
+            catalog.previous(TopicId(16), &limit).map(|binding| binding.version)
+        };
+        assert_eq!(previous(&catalog), None);
+        catalog.apply(&chain(16, 2, vec![binding("limit", 2, 2, &[])]));
+        assert_eq!(previous(&catalog), Some(1));
+        catalog.apply(&chain(
+            16,
+            3,
+            vec![binding("audit", 1, 1, &[]), binding("limit", 2, 2, &[])],
+        ));
+        assert_eq!(previous(&catalog), Some(1));
+        catalog.apply(&chain(16, 4, vec![binding("audit", 1, 1, &[])]));
+        assert_eq!(previous(&catalog), Some(2));
+        catalog.apply(&deleted("limit", 2));
+        assert_eq!(previous(&catalog), None);
+    }
+
+    #[test]
+    fn a_catalog_and_its_changes_survive_json() {
+        let catalog = an_airline();
+        let json = serde_json::to_vec(&catalog).unwrap();
+        assert_eq!(serde_json::from_slice::<Catalog>(&json).unwrap(), catalog);
+        for change in [
+            topic("flights", 16),
+            CatalogChange::TopicDeleted { id: TopicId(16) },
+            pushed("limit", 1, 1),
+            deleted("limit", 1),
+            chain(16, 1, vec![binding("limit", 1, 1, &["notices"])]),
+            CatalogChange::ProducerIdsReserved { up_to: 1 },
+        ] {
+            let json = serde_json::to_string(&change).unwrap();
+            assert_eq!(serde_json::from_str::<CatalogChange>(&json).unwrap(), change, "{json}");
+        }
+        let json = serde_json::to_string(&CatalogChange::TopicDeleted { id: TopicId(16) }).unwrap();
+        assert_eq!(json, r#"{"change":"topic-deleted","id":16}"#);
     }
 }

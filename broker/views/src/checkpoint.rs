@@ -310,8 +310,7 @@ impl<'a> Fields<'a> {
         Ok(front)
     }
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Undecodable> {
-        let (front, rest) =
-            self.0.split_first_chunk().ok_or(Undecodable("a row is too short"))?;
+        let (front, rest) = self.0.split_first_chunk().ok_or(Undecodable("a row is too short"))?;
         self.0 = rest;
         Ok(*front)
     }
@@ -341,6 +340,120 @@ impl<'a> Fields<'a> {
             0 => Ok(false),
             1 => Ok(true),
             _ => Err(Undecodable("neither yes nor no")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Row = (Vec<u8>, Vec<u8>);
+
+    /// A checkpoint with a row of every kind, in the order of keys.
+    fn rows() -> Vec<Row> {
+        let plugin = PluginName::parse("limit").unwrap();
+        let entry = Entry { value: Arc::from(*b"ten"), expires_at: Some(Timestamp(9)) };
+        let changed = state::Changed { key: Arc::from(*b"alice"), entry: Some(entry) };
+        let batch = Remembered {
+            first: Sequence::new(3),
+            count: 2,
+            position: Position(5),
+            first_offset: Offset(6),
+            all_accepted: true,
+            time: Timestamp(7),
+        };
+        let used = Timestamp(7);
+        let client = ClientHead { epoch: ProducerEpoch(1), last: Sequence::new(4), used };
+        let relay =
+            producers::Changed::Relay(ProducerId(1 << 62), ProducerEpoch(0), Sequence::ZERO);
+        let changes = Changes {
+            total: 5,
+            base: None,
+            head: Head {
+                next: Position(8),
+                chain_note: Bytes::from_static(b"{}"),
+                ..Head::default()
+            },
+            relayed: 2,
+            next_ordinal: 3,
+            rows: Rows {
+                state: vec![(plugin, vec![changed])],
+                producers: vec![
+                    producers::Changed::Client(ProducerId(1), client),
+                    producers::Changed::Batch(ProducerId(1), batch),
+                    relay,
+                ],
+                outbox: vec![outbox::Changed::Waits(Waiting {
+                    position: Position(5),
+                    first: 2,
+                    count: 1,
+                })],
+            },
+        };
+        let mut rows = Vec::new();
+        changes.for_each(|key, value| rows.push((key, value.unwrap())));
+        rows.sort();
+        rows
+    }
+
+    fn decode(rows: &[Row]) -> Result<Option<Checkpoint>, Undecodable> {
+        let mut decoder = Decoder::default();
+        rows.iter().try_for_each(|(key, value)| decoder.row(key, value))?;
+        decoder.finish()
+    }
+
+    #[test]
+    fn a_whole_checkpoint_is_read_and_none_is_none() {
+        let checkpoint = decode(&rows()).unwrap().unwrap();
+        assert_eq!(checkpoint.position(), Position(8));
+        assert_eq!(checkpoint.head.chain_note, Bytes::from_static(b"{}"));
+        assert_eq!(position_in_head(&rows()[0].1), Some(Position(8)));
+        assert!(decode(&[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_row_missing_twice_cut_or_stretched_discards_the_whole() {
+        for index in 0..rows().len() {
+            let mut missing = rows();
+            missing.remove(index);
+            assert!(decode(&missing).is_err(), "without row {index}");
+
+            let mut cut = rows();
+            cut[index].0.pop();
+            // A key in a plugin's state may end anywhere: only its row would tell.
+            assert!(decode(&cut).is_err() || index == 1, "with row {index} cut");
+
+            let mut stretched = rows();
+            stretched[index].0.push(0);
+            assert!(decode(&stretched).is_err() || index == 1, "with row {index} stretched");
+        }
+    }
+
+    #[test]
+    fn another_version_or_kind_discards_the_whole() {
+        let mut version = rows();
+        version[0].1[0] += 1;
+        assert_eq!(decode(&version).unwrap_err(), Undecodable("another version"));
+        let mut kind = rows();
+        kind.last_mut().unwrap().0[0] = 7;
+        assert_eq!(decode(&kind).unwrap_err(), Undecodable("a row of an unknown kind"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(
+            index in 0usize..6,
+            key in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
+            value in proptest::collection::vec(any::<u8>(), 0..70),
+        ) {
+            let mut rows = rows();
+            rows[index].1 = value;
+            if let Some(key) = key {
+                rows[index].0[1..].iter_mut().zip(key).for_each(|(byte, other)| *byte = other);
+            }
+            let _ = decode(&rows);
         }
     }
 }

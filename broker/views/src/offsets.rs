@@ -64,7 +64,12 @@ impl CommittedOffsets {
     }
 
     /// Where the group reads on, if it ever committed there.
-    pub fn offset(&self, group: &GroupName, topic: TopicId, partition: PartitionId) -> Option<Offset> {
+    pub fn offset(
+        &self,
+        group: &GroupName,
+        topic: TopicId,
+        partition: PartitionId,
+    ) -> Option<Offset> {
         self.groups.get(group)?.get(&(topic, partition)).copied()
     }
 
@@ -87,5 +92,48 @@ impl FromIterator<Committed> for CommittedOffsets {
         let mut offsets = Self::default();
         all.into_iter().for_each(|one| offsets.apply(&OffsetChange::Committed(one)));
         offsets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committed(group: &str, topic: u32, partition: u32, offset: u64) -> Committed {
+        Committed {
+            group: GroupName::parse(group).unwrap(),
+            topic: TopicId(topic),
+            partition: PartitionId(partition),
+            offset: Offset(offset),
+        }
+    }
+
+    #[test]
+    fn the_last_commit_stands_until_its_topic_goes() {
+        let mut offsets = CommittedOffsets::default();
+        for change in [("a", 16, 0, 5), ("a", 16, 0, 9), ("a", 17, 1, 1), ("b", 16, 0, 2)] {
+            let (group, topic, partition, offset) = change;
+            offsets.apply(&OffsetChange::Committed(committed(group, topic, partition, offset)));
+        }
+        let all: Vec<_> = offsets.all().collect();
+        assert_eq!(
+            all,
+            [committed("a", 16, 0, 9), committed("a", 17, 1, 1), committed("b", 16, 0, 2)]
+        );
+        assert_eq!(all.into_iter().collect::<CommittedOffsets>(), offsets);
+
+        let group = GroupName::parse("a").unwrap();
+        assert_eq!(offsets.offset(&group, TopicId(16), PartitionId(0)), Some(Offset(9)));
+        assert_eq!(offsets.offset(&group, TopicId(16), PartitionId(1)), None);
+        offsets.apply(&OffsetChange::TopicDeleted { topic: TopicId(16) });
+        assert_eq!(offsets.all().collect::<Vec<_>>(), [committed("a", 17, 1, 1)]);
+    }
+
+    #[test]
+    fn a_change_is_written_as_json_that_stays_readable() {
+        let json = r#"{"change":"committed","group":"a","topic":16,"partition":0,"offset":5}"#;
+        let change: OffsetChange = serde_json::from_str(json).unwrap();
+        assert_eq!(change, OffsetChange::Committed(committed("a", 16, 0, 5)));
+        assert_eq!(serde_json::to_string(&change).unwrap(), json);
     }
 }

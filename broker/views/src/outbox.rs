@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_checkpoint_with_a_gap_is_none() {
-        let commit = |position, first, count| Waiting { position: Position(position), first, count };
+        let commit =
+            |position, first, count| Waiting { position: Position(position), first, count };
         let good = vec![commit(1, 4, 2), commit(3, 6, 1)];
         assert!(Outbox::restore(good.clone(), 5, 7).is_some());
         assert!(Outbox::restore(vec![], 7, 7).is_some());

@@ -154,9 +154,10 @@ impl PartitionView {
     pub fn state(&self, plugin: &PluginName) -> Arc<PluginState> {
         self.state.get(plugin).cloned().unwrap_or_default()
     }
-    /// Every plugin that ever changed its state here, by name.
+    /// Every plugin that has state here, by name.
     pub fn states(&self) -> impl Iterator<Item = (&PluginName, &PluginState)> {
-        self.state.iter().map(|(plugin, state)| (plugin, &**state))
+        let held = self.state.iter().filter(|(_, state)| 0 < state.keys());
+        held.map(|(plugin, state)| (plugin, &**state))
     }
     /// Who publishes, and what is remembered of it.
     pub fn producers(&self) -> &Producers {
@@ -199,8 +200,9 @@ impl PartitionView {
     }
 
     fn everything(&self) -> Rows {
-        let of_plugin =
-            |(plugin, state): (&PluginName, &Arc<PluginState>)| (plugin.clone(), state.rows().collect());
+        let of_plugin = |(plugin, state): (&PluginName, &Arc<PluginState>)| {
+            (plugin.clone(), state.rows().collect())
+        };
         Rows {
             state: self.state.iter().map(of_plugin).collect(),
             producers: self.producers.rows().collect(),
@@ -262,5 +264,91 @@ fn exclusive(state: &mut Arc<PluginState>) -> &mut PluginState {
 fn hex(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         write!(text, "{byte:02x}").expect("a String takes everything");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_log::commit::{StateChange, StateValue};
+    use weir_wire::verdict::Verdicts;
+
+    fn mark(time: u64) -> Commit {
+        Commit {
+            kind: Kind::Mark,
+            time: Timestamp(time),
+            chain: ChainRevision(0),
+            first_offset: Offset(0),
+            events: 0,
+            max_timestamp: Timestamp(0),
+            producer: None,
+            relayed: 0,
+            verdicts: Verdicts::default(),
+            state: Vec::new(),
+            outbox: Vec::new(),
+            note: Bytes::new(),
+            data: Bytes::new(),
+        }
+    }
+
+    fn change(value: &'static [u8]) -> StateChange {
+        let bytes = Bytes::from_static(value);
+        StateChange {
+            plugin: PluginName::parse("limit").unwrap(),
+            key: Bytes::from_static(b"alice"),
+            value: Some(StateValue { bytes, expires_at: None }),
+        }
+    }
+
+    #[test]
+    fn changes_that_nobody_takes_do_not_fill_the_memory() {
+        static VALUE: [u8; 64 << 10] = [7; 64 << 10];
+        let commit = Commit { state: vec![change(&VALUE)], ..mark(1) };
+        let mut view = PartitionView::restore(None);
+        view.apply(Position(0), &commit);
+        assert_eq!(view.changed_bytes(), 0, "the first checkpoint holds everything anyway");
+        drop(view.take_changes());
+        for position in 1..=CHANGES_BYTES_MAX / VALUE.len() {
+            view.apply(Position(position as u64), &commit);
+            assert!(view.changed_bytes() <= CHANGES_BYTES_MAX);
+        }
+        assert_eq!(view.changed_bytes(), 0, "the next one does again");
+        assert_eq!(view.take_changes().base, None);
+    }
+
+    #[test]
+    fn a_view_knows_the_last_chain_and_its_note() {
+        let mut view = PartitionView::restore(None);
+        let chain = ChainRevision(3);
+        let note = Bytes::from_static(b"{}");
+        view.apply(Position(0), &Commit { kind: Kind::Chain, chain, note, ..mark(1) });
+        let other = Bytes::from_static(b"not a chain");
+        view.apply(Position(1), &Commit { chain, note: other, ..mark(2) });
+        assert_eq!((view.chain(), &view.chain_note()[..]), (chain, &b"{}"[..]));
+        assert_eq!((view.next(), view.time()), (Position(2), Timestamp(2)));
+    }
+
+    #[test]
+    #[should_panic(expected = "1 is not the next commit, 0 is")]
+    fn a_position_is_not_skipped() {
+        PartitionView::restore(None).apply(Position(1), &mark(1));
+    }
+
+    #[test]
+    #[should_panic(expected = "partition time never falls")]
+    fn time_does_not_fall() {
+        let mut view = PartitionView::restore(None);
+        view.apply(Position(0), &mark(2));
+        view.apply(Position(1), &mark(1));
+    }
+
+    #[test]
+    #[should_panic(expected = "every stage has let go of the state")]
+    fn a_held_state_does_not_change() {
+        let mut view = PartitionView::restore(None);
+        view.apply(Position(0), &Commit { state: vec![change(b"one")], ..mark(1) });
+        let held = view.state(&PluginName::parse("limit").unwrap());
+        assert_eq!(held.get(b"alice"), Some((&b"one"[..], None)));
+        view.apply(Position(1), &Commit { state: vec![change(b"two")], ..mark(1) });
     }
 }

@@ -292,7 +292,8 @@ impl Producers {
             let batches = client.window.iter().map(move |&batch| Changed::Batch(id, batch));
             std::iter::once(Changed::Client(id, client.head())).chain(batches)
         });
-        let relays = self.relays.iter().map(|(&id, &(epoch, last))| Changed::Relay(id, epoch, last));
+        let relays =
+            self.relays.iter().map(|(&id, &(epoch, last))| Changed::Relay(id, epoch, last));
         clients.chain(relays)
     }
 
@@ -317,7 +318,10 @@ impl Producers {
                     let follows = client.window.back().is_none_or(|before| {
                         before.end() == batch.first && before.position < batch.position
                     });
-                    if !follows || producers.by_position.insert(batch.position, id).is_some() {
+                    if batch.count == 0
+                        || !follows
+                        || producers.by_position.insert(batch.position, id).is_some()
+                    {
                         return None;
                     }
                     client.window.push_back(batch);
@@ -398,7 +402,8 @@ impl Client {
     /// How many of the oldest batches are too many or too far back.
     fn beyond_horizon(&self) -> usize {
         let too_many = self.window.len().saturating_sub(BATCHES_PER_PRODUCER_MAX);
-        let too_far = |batch: &Remembered| HORIZON_SEQUENCES <= self.next().distance_from(batch.end());
+        let too_far =
+            |batch: &Remembered| HORIZON_SEQUENCES <= self.next().distance_from(batch.end());
         self.window.partition_point(too_far).max(too_many)
     }
 }
@@ -443,7 +448,14 @@ mod tests {
                     let (id, epoch) = (ProducerId(id), ProducerEpoch(epoch));
                     let arrival = producers.admit(id, epoch, first, count, now);
                     if let Arrival::New { skip } = arrival {
-                        judge(&mut producers, (id, epoch), first.plus(skip), count - skip, position, now);
+                        judge(
+                            &mut producers,
+                            (id, epoch),
+                            first.plus(skip),
+                            count - skip,
+                            position,
+                            now,
+                        );
                         position += 1;
                     }
                     format!("{arrival:?}")
@@ -455,7 +467,10 @@ mod tests {
                         None => "forgotten".to_owned(),
                         Some(pieces) => {
                             let piece = |piece: &Piece| {
-                                format!("commit {} from {} x{}", piece.position, piece.from, piece.count)
+                                format!(
+                                    "commit {} from {} x{}",
+                                    piece.position, piece.from, piece.count
+                                )
                             };
                             pieces.iter().map(piece).collect::<Vec<_>>().join(", ")
                         }
@@ -598,7 +613,7 @@ mod tests {
              publish 1/0 3+3
              pass 1h
              publish 1/0 3+3
-             pass 144h
+             pass 143h
              publish 1/0 6+1
              pass 168h
              publish 1/0 7+1",
@@ -614,8 +629,8 @@ mod tests {
                 publish 1/0 3+3: Duplicate
                 pass 1h: 1 known, 0 batches
                 publish 1/0 3+3: Expired
-                pass 144h: 0 known, 0 batches
-                publish 1/0 6+1: Expired
+                pass 143h: 1 known, 0 batches
+                publish 1/0 6+1: New { skip: 0 }
                 pass 168h: 0 known, 0 batches
                 publish 1/0 7+1: Expired
             "#]],
@@ -626,7 +641,11 @@ mod tests {
     fn sequences_go_on_at_zero_after_the_end_of_the_ring() {
         let last = Sequence::new(u32::MAX);
         let begin = Sequence::new(last.number() - 2);
-        let head = ClientHead { epoch: ProducerEpoch(0), last: Sequence::new(begin.number() - 1), used: Timestamp(0) };
+        let head = ClientHead {
+            epoch: ProducerEpoch(0),
+            last: Sequence::new(begin.number() - 1),
+            used: Timestamp(0),
+        };
         let mut producers = Producers::restore([Changed::Client(ALICE, head)]).unwrap();
         let arrival = |producers: &Producers, first: Sequence, count| {
             producers.admit(ALICE, ProducerEpoch(0), first, count, Timestamp(0))
@@ -638,10 +657,14 @@ mod tests {
         assert_eq!(arrival(&producers, Sequence::new(4), 1), Arrival::New { skip: 0 });
         assert_eq!(arrival(&producers, last, 3), Arrival::Duplicate);
         assert_eq!(arrival(&producers, last, 9), Arrival::New { skip: 5 });
-        assert_eq!(arrival(&producers, Sequence::new(5), 1), Arrival::OutOfOrder { expected: Sequence::new(4) });
+        assert_eq!(
+            arrival(&producers, Sequence::new(5), 1),
+            Arrival::OutOfOrder { expected: Sequence::new(4) }
+        );
         assert_eq!(arrival(&producers, Sequence::new(begin.number() - 1), 1), Arrival::Expired);
         let pieces = producers.remembered(ALICE, last, 4).unwrap();
-        let pieces: Vec<_> = pieces.iter().map(|piece| (piece.position.0, piece.from, piece.count)).collect();
+        let pieces: Vec<_> =
+            pieces.iter().map(|piece| (piece.position.0, piece.from, piece.count)).collect();
         assert_eq!(pieces, [(0, 2, 3), (1, 0, 1)]);
     }
 
@@ -661,7 +684,14 @@ mod tests {
         let mut producers = Producers::default();
         let mut next = Sequence::ZERO;
         for position in 0..11 {
-            judge(&mut producers, (ALICE, ProducerEpoch(0)), next, HORIZON_SEQUENCES / 10, position, Timestamp(0));
+            judge(
+                &mut producers,
+                (ALICE, ProducerEpoch(0)),
+                next,
+                HORIZON_SEQUENCES / 10,
+                position,
+                Timestamp(0),
+            );
             next = next.plus(HORIZON_SEQUENCES / 10);
         }
         assert_eq!(producers.batches(), 10);
@@ -679,18 +709,39 @@ mod tests {
     fn a_full_house_takes_new_producers_when_others_have_been_silent_for_a_day() {
         let mut producers = Producers::default();
         for id in 0..PRODUCERS_MAX as u64 {
-            judge(&mut producers, (ProducerId(id), ProducerEpoch(0)), Sequence::ZERO, 1, id, Timestamp(id));
+            judge(
+                &mut producers,
+                (ProducerId(id), ProducerEpoch(0)),
+                Sequence::ZERO,
+                1,
+                id,
+                Timestamp(id),
+            );
         }
         let newcomer = ProducerId(1 << 40);
-        let arrival = |now| producers.admit(newcomer, ProducerEpoch(0), Sequence::ZERO, 1, Timestamp(now));
+        let arrival =
+            |now| producers.admit(newcomer, ProducerEpoch(0), Sequence::ZERO, 1, Timestamp(now));
         assert_eq!(arrival(HORIZON_MS - 1), Arrival::Full);
         assert_eq!(arrival(HORIZON_MS), Arrival::New { skip: 0 });
         let known = producers.admit(ALICE, ProducerEpoch(0), Sequence::new(1), 1, Timestamp(0));
         assert_eq!(known, Arrival::New { skip: 0 });
 
-        judge(&mut producers, (newcomer, ProducerEpoch(0)), Sequence::ZERO, 1, 1 << 40, Timestamp(HORIZON_MS));
+        judge(
+            &mut producers,
+            (newcomer, ProducerEpoch(0)),
+            Sequence::ZERO,
+            1,
+            1 << 40,
+            Timestamp(HORIZON_MS),
+        );
         assert_eq!(producers.clients(), PRODUCERS_MAX);
-        let first = producers.admit(ProducerId(0), ProducerEpoch(0), Sequence::new(1), 1, Timestamp(HORIZON_MS));
+        let first = producers.admit(
+            ProducerId(0),
+            ProducerEpoch(0),
+            Sequence::new(1),
+            1,
+            Timestamp(HORIZON_MS),
+        );
         assert_eq!(first, Arrival::Expired);
     }
 
@@ -699,7 +750,9 @@ mod tests {
         let relay = ProducerId::relay(weir_wire::ids::TopicId(7), weir_wire::ids::PartitionId(0));
         let mut producers = Producers::default();
         let sequences = [3, 9, 20].map(Sequence::new);
-        let skip = |producers: &Producers, epoch| producers.relay_skip(relay, ProducerEpoch(epoch), &sequences);
+        let skip = |producers: &Producers, epoch| {
+            producers.relay_skip(relay, ProducerEpoch(epoch), &sequences)
+        };
         assert_eq!(skip(&producers, 0), 0);
         let batch = Remembered {
             first: Sequence::new(3),
@@ -709,7 +762,12 @@ mod tests {
             all_accepted: false,
             time: Timestamp(0),
         };
-        let produced = Produced { id: relay, epoch: ProducerEpoch(1), first: Sequence::new(3), last: Sequence::new(9) };
+        let produced = Produced {
+            id: relay,
+            epoch: ProducerEpoch(1),
+            first: Sequence::new(3),
+            last: Sequence::new(9),
+        };
         producers.apply(produced, batch, &mut Vec::new());
         producers.advance(Timestamp(u64::MAX), &mut Vec::new());
         assert_eq!((skip(&producers, 0), skip(&producers, 1), skip(&producers, 2)), (3, 2, 0));

@@ -163,7 +163,9 @@ mod tests {
     fn at(state: &mut PluginState, time: u64, key: &str) -> String {
         let mut changed = Vec::new();
         state.advance(Timestamp(time), &mut changed);
-        let seen = state.get(key.as_bytes()).map_or("-".into(), |(value, _)| String::from_utf8_lossy(value));
+        let seen = state
+            .get(key.as_bytes())
+            .map_or("-".into(), |(value, _)| String::from_utf8_lossy(value));
         format!("{seen} {} {} {}", state.keys(), state.bytes(), changed.len())
     }
 

@@ -112,7 +112,10 @@ impl PartitionFold {
             Ok(Err(why)) => why.to_string(),
             Err(why) => why.to_string(),
         };
-        warn!(tree = self.tree, why, "a checkpoint was discarded; rebuilding the view from the log");
+        warn!(
+            tree = self.tree,
+            why, "a checkpoint was discarded; rebuilding the view from the log"
+        );
         None
     }
 
@@ -184,7 +187,10 @@ impl BlobFold {
             },
             Err(error) => error.to_string(),
         };
-        warn!(blob = self.name, why, "a checkpoint was discarded; rebuilding the view from the log");
+        warn!(
+            blob = self.name,
+            why, "a checkpoint was discarded; rebuilding the view from the log"
+        );
         None
     }
 

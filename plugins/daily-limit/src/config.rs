@@ -43,14 +43,20 @@ impl Config {
     pub fn parse(json: &str) -> Result<Config, String> {
         let fields = match serde_json::from_str(json) {
             Ok(Value::Object(fields)) => fields,
-            Ok(_) => return Err(r#"write the config as a JSON object, at least {"limit":10}"#.into()),
+            Ok(_) => {
+                return Err(r#"write the config as a JSON object, at least {"limit":10}"#.into());
+            }
             Err(error) => {
-                return Err(format!(r#"the config is not JSON ({error}); write at least {{"limit":10}}"#));
+                return Err(format!(
+                    r#"the config is not JSON ({error}); write at least {{"limit":10}}"#
+                ));
             }
         };
         const KNOWN: [&str; 4] = ["limit", "key", "time", "notice"];
         if let Some(name) = fields.keys().find(|name| !KNOWN.contains(&name.as_str())) {
-            return Err(format!(r#"there is no field "{name}"; write "limit", "key", "time" or "notice""#));
+            return Err(format!(
+                r#"there is no field "{name}"; write "limit", "key", "time" or "notice""#
+            ));
         }
         Ok(Config {
             limit: limit(fields.get("limit"))?,
@@ -64,8 +70,13 @@ impl Config {
 fn limit(field: Option<&Value>) -> Result<i64, String> {
     match field.map(Value::as_i64) {
         Some(Some(limit @ 1..=LIMIT_MAX)) => Ok(limit),
-        Some(_) => Err(format!(r#""limit" must be a whole number from 1 to {LIMIT_MAX}, as in {{"limit":10}}"#)),
-        None => Err(r#""limit" is missing; write the events per key and day, as in {"limit":10}"#.into()),
+        Some(_) => Err(format!(
+            r#""limit" must be a whole number from 1 to {LIMIT_MAX}, as in {{"limit":10}}"#
+        )),
+        None => {
+            Err(r#""limit" is missing; write the events per key and day, as in {"limit":10}"#
+                .into())
+        }
     }
 }
 
@@ -98,7 +109,10 @@ fn notice(field: Option<&Value>) -> Result<Option<String>, String> {
     match field.map(Value::as_str) {
         None => Ok(None),
         Some(Some(topic)) if !topic.is_empty() => Ok(Some(topic.into())),
-        Some(_) => Err(r#""notice" must be the name of a topic, as "notices"; leave it out for none"#.into()),
+        Some(_) => {
+            Err(r#""notice" must be the name of a topic, as "notices"; leave it out for none"#
+                .into())
+        }
     }
 }
 
@@ -108,7 +122,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_has_a_default() {
-        let least = Config { limit: 10, key: KeySource::Event, time: TimeSource::Broker, notice: None };
+        let least =
+            Config { limit: 10, key: KeySource::Event, time: TimeSource::Broker, notice: None };
         assert_eq!(Config::parse(r#"{"limit":10}"#), Ok(least));
         let most = Config {
             limit: 2,

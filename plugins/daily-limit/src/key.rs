@@ -33,7 +33,9 @@ impl Key {
         };
         match key.len() {
             0..=KEY_BYTES_MAX => Ok(Key(key)),
-            long => Err(format!("The key is {long} bytes long; keys of up to {KEY_BYTES_MAX} bytes are counted")),
+            long => Err(format!(
+                "The key is {long} bytes long; keys of up to {KEY_BYTES_MAX} bytes are counted"
+            )),
         }
     }
 
@@ -50,7 +52,8 @@ impl Key {
     /// As one line of text for a message, cut where it is long.
     pub fn short(&self) -> String {
         let text = self.text();
-        let mut chars = text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+        let mut chars =
+            text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
         let mut short: String = chars.by_ref().take(SHORT_CHARS).collect();
         if chars.next().is_some() {
             short.push('…');
@@ -81,10 +84,12 @@ fn found_at(pointer: &str, value: &[u8]) -> Result<String, String> {
         Some(Value::Number(number)) => Ok(number.to_string()),
         Some(Value::Bool(flag)) => Ok(flag.to_string()),
         None => Err(format!("There is nothing at {pointer}; a daily limit is counted by it")),
-        Some(Value::Null) => Err(format!("There is null at {pointer}; a daily limit is counted by it")),
-        Some(Value::Array(_) | Value::Object(_)) => {
-            Err(format!("What is at {pointer} must be a string, a number or a bool to be counted by"))
+        Some(Value::Null) => {
+            Err(format!("There is null at {pointer}; a daily limit is counted by it"))
         }
+        Some(Value::Array(_) | Value::Object(_)) => Err(format!(
+            "What is at {pointer} must be a string, a number or a bool to be counted by"
+        )),
     }
 }
 

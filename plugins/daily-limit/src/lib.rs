@@ -81,7 +81,8 @@ impl DailyLimit {
             state::increment(&cell, NOTICE_SENT, Some(ttl));
         }
         let (name, limit) = (key.short(), self.0.limit);
-        let message = format!("{name} has used its {limit} for {day} (UTC); it opens again at {day:#}");
+        let message =
+            format!("{name} has used its {limit} for {day} (UTC); it opens again at {day:#}");
         Rejection::new(OVER_LIMIT, message).retry_after_ms(day.end_ms() - time).into()
     }
 }

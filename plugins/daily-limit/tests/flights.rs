@@ -22,14 +22,17 @@ fn millis(text: &str) -> u64 {
 fn an_aircraft_leaves_so_often_a_day_and_not_once_more() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/flights-10k.jsonl");
     let sample = std::fs::read_to_string(path).expect(path);
-    for (limit, accepted, over, no_key, notices) in [(2, 9531, 455, 14, 403), (3, 9934, 52, 14, 52)] {
-        let config = format!(r#"{{"limit":{limit},"key":"event","time":"event","notice":"notices"}}"#);
+    for (limit, accepted, over, no_key, notices) in [(2, 9531, 455, 14, 403), (3, 9934, 52, 14, 52)]
+    {
+        let config =
+            format!(r#"{{"limit":{limit},"key":"event","time":"event","notice":"notices"}}"#);
         let mut rule = DailyLimit::configure(&config).expect("a config");
         let mut host = fake::Host::default();
         let mut counts = BTreeMap::from([("accept".to_string(), 0)]);
         for line in sample.lines() {
             let json: Value = serde_json::from_str(line).expect("JSON");
-            let mut event = Event::new(line).timestamp_ms(millis(json["time"].as_str().expect("a time")));
+            let mut event =
+                Event::new(line).timestamp_ms(millis(json["time"].as_str().expect("a time")));
             event.key = json["tailnum"].as_str().map(|tail| tail.as_bytes().to_vec());
             let name = match host.judge(&mut rule, event) {
                 Verdict::Accept => "accept".to_string(),

@@ -112,7 +112,8 @@ fn each_event_gets_its_verdict() {
     ];
     for (name, config, events, last) in cases {
         let (mut rule, mut host) = (rule(config), host(NEW_YEAR));
-        let verdicts: Vec<_> = events.into_iter().map(|event| said(host.judge(&mut rule, event))).collect();
+        let verdicts: Vec<_> =
+            events.into_iter().map(|event| said(host.judge(&mut rule, event))).collect();
         assert_eq!(verdicts.last(), Some(&last), "{name}");
         assert!(verdicts[..verdicts.len() - 1].iter().all(|verdict| verdict == "accept"), "{name}");
     }
@@ -121,13 +122,16 @@ fn each_event_gets_its_verdict() {
 #[test]
 fn messages_fit_whatever_a_publisher_sends() {
     let pointer = "/".to_string() + &"p".repeat(255);
-    let (mut by_key, mut by_pointer) =
-        (rule(r#"{"limit":1,"time":"event"}"#), rule(&format!(r#"{{"limit":1,"key":"{pointer}"}}"#)));
+    let (mut by_key, mut by_pointer) = (
+        rule(r#"{"limit":1,"time":"event"}"#),
+        rule(&format!(r#"{{"limit":1,"key":"{pointer}"}}"#)),
+    );
     let mut host = host(NEW_YEAR);
     for key in ["\u{10ffff}".repeat(1024), "\n".repeat(4096)] {
         let event = Event::new("[]").key(key).timestamp_ms(u64::MAX);
         host.judge(&mut by_key, event.clone());
-        for verdict in [host.judge(&mut by_key, event.clone()), host.judge(&mut by_pointer, event)] {
+        for verdict in [host.judge(&mut by_key, event.clone()), host.judge(&mut by_pointer, event)]
+        {
             let no = verdict.rejection().expect("refused").clone();
             assert!(no.message.len() <= 512 && no.code.len() <= 64, "{}", no.message.len());
         }
@@ -148,7 +152,8 @@ fn a_day_of_the_brokers_clock_ends_at_midnight_and_leaves_nothing() {
 
 #[test]
 fn event_time_counts_late_events_into_their_own_day() {
-    let (mut rule, mut host) = (rule(r#"{"limit":1,"time":"event"}"#), host(NEW_YEAR + 40 * DAY_MS));
+    let (mut rule, mut host) =
+        (rule(r#"{"limit":1,"time":"event"}"#), host(NEW_YEAR + 40 * DAY_MS));
     let monday = Event::new("").key("ann").timestamp_ms(NEW_YEAR + 1000);
     let tuesday = Event::new("").key("ann").timestamp_ms(NEW_YEAR + DAY_MS);
     assert_eq!(host.judge(&mut rule, monday.clone()), Verdict::Accept);

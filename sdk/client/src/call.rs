@@ -40,7 +40,10 @@ pub(crate) struct Identity {
 }
 
 /// Asks for a topic's shape.
-pub(crate) async fn describe_topic(link: &Link, topic: &TopicName) -> Result<TopicShape, ClientError> {
+pub(crate) async fn describe_topic(
+    link: &Link,
+    topic: &TopicName,
+) -> Result<TopicShape, ClientError> {
     let ask = Ask::DescribeTopic(proto::DescribeTopicRequest { topic: topic.to_string() });
     let answer = call(link, ask, deadline(), |answer| match answer {
         Answer::DescribeTopic(answer) => Some(answer),
@@ -62,9 +65,16 @@ pub(crate) async fn init_producer(link: &Link, deadline: Instant) -> Result<Iden
         _ => None,
     });
     let answer = answer.await?;
-    let epoch = u16::try_from(answer.producer_epoch)
-        .map_err(|_| ClientError::Protocol("a producer epoch over 16 bits".to_owned()))?;
-    Ok(Identity { id: ProducerId(answer.producer_id), epoch: ProducerEpoch(epoch) })
+    let id = ProducerId(answer.producer_id);
+    // Kafka's batches have room for 15 bits, and a client's id is none of a relay's.
+    match i16::try_from(answer.producer_epoch) {
+        Ok(epoch) if id.is_for_clients() => {
+            Ok(Identity { id, epoch: ProducerEpoch(epoch.unsigned_abs()) })
+        }
+        _ => {
+            Err(ClientError::Protocol("a producer id or epoch that no client may have".to_owned()))
+        }
+    }
 }
 
 /// Asks for an offset of each of `partitions`.
@@ -144,7 +154,8 @@ async fn call<T>(
     loop {
         let failure = match timeout_at(deadline, ask_once(link, ask.clone(), deadline)).await {
             Ok(Ok(answer)) => {
-                let other = || ClientError::Protocol("a call was answered by another kind".to_owned());
+                let other =
+                    || ClientError::Protocol("a call was answered by another kind".to_owned());
                 return pick(answer).ok_or_else(other);
             }
             Ok(Err(failure)) => failure,

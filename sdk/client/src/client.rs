@@ -40,7 +40,11 @@ impl Client {
     ///
     /// # Errors
     /// `unknown-topic` as [`ClientError::Fault`]; [`ClientError::Config`] for options that mean nothing.
-    pub async fn producer(&self, topic: &TopicName, options: ProducerOptions) -> Result<Producer, ClientError> {
+    pub async fn producer(
+        &self,
+        topic: &TopicName,
+        options: ProducerOptions,
+    ) -> Result<Producer, ClientError> {
         let shape = self.topic(topic).await?;
         let deadline = Instant::now() + CALL_DEADLINE;
         let sizes = self.link.batch_sizes(deadline).await?;
@@ -52,7 +56,11 @@ impl Client {
     ///
     /// # Errors
     /// `unknown-topic` and `unknown-partition` as [`ClientError::Fault`].
-    pub async fn consumer(&self, topic: &TopicName, options: ConsumerOptions) -> Result<Consumer, ClientError> {
+    pub async fn consumer(
+        &self,
+        topic: &TopicName,
+        options: ConsumerOptions,
+    ) -> Result<Consumer, ClientError> {
         let shape = self.topic(topic).await?;
         Consumer::open(self.link.clone(), topic.clone(), shape.partitions, options).await
     }
@@ -77,7 +85,10 @@ impl Client {
     ///
     /// # Errors
     /// `unknown-topic` as [`ClientError::Fault`].
-    pub async fn earliest_offsets(&self, topic: &TopicName) -> Result<Vec<(PartitionId, Offset)>, ClientError> {
+    pub async fn earliest_offsets(
+        &self,
+        topic: &TopicName,
+    ) -> Result<Vec<(PartitionId, Offset)>, ClientError> {
         call::list_offsets(&self.link, topic, &[], At::Edge(Edge::Earliest.into())).await
     }
 
@@ -85,7 +96,10 @@ impl Client {
     ///
     /// # Errors
     /// `unknown-topic` as [`ClientError::Fault`].
-    pub async fn latest_offsets(&self, topic: &TopicName) -> Result<Vec<(PartitionId, Offset)>, ClientError> {
+    pub async fn latest_offsets(
+        &self,
+        topic: &TopicName,
+    ) -> Result<Vec<(PartitionId, Offset)>, ClientError> {
         call::list_offsets(&self.link, topic, &[], At::Edge(Edge::Latest.into())).await
     }
 

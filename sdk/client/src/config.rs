@@ -113,9 +113,8 @@ impl FromStr for Secret {
 }
 
 fn read_text(path: &Path, hint: &str) -> Result<String, ClientError> {
-    let cannot = |why: &dyn fmt::Display| {
-        config(format!("cannot read {}: {why}; {hint}", path.display()))
-    };
+    let cannot =
+        |why: &dyn fmt::Display| config(format!("cannot read {}: {why}; {hint}", path.display()));
     let bytes = std::fs::metadata(path).map_err(|error| cannot(&error))?.len();
     if FILE_BYTES_MAX < bytes {
         return Err(cannot(&format!("its {bytes} bytes are too many for such a file")));
@@ -182,6 +181,9 @@ mod tests {
             assert!(!error.to_string().contains('\n'), "{error}");
         }
         let missing = ClientConfig::from_context("/nowhere/client.toml").unwrap_err().to_string();
-        assert!(missing.contains("/nowhere/client.toml") && missing.contains("running"), "{missing}");
+        assert!(
+            missing.contains("/nowhere/client.toml") && missing.contains("running"),
+            "{missing}"
+        );
     }
 }

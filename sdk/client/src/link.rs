@@ -18,7 +18,9 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info};
 use weir_wire::fault::{Code, Fault};
-use weir_wire::frame::{ALPN, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, PROTOCOL_VERSION};
+use weir_wire::frame::{
+    ALPN, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, PROTOCOL_VERSION,
+};
 use weir_wire::proto::{self, client_frame, server_frame};
 
 use crate::backoff::Backoff;
@@ -97,7 +99,10 @@ impl Link {
     }
 
     /// A new stream to the broker. Connects if need be, as often as it takes until `deadline`.
-    pub(crate) async fn open(&self, deadline: Instant) -> Result<(SendStream, RecvStream), ClientError> {
+    pub(crate) async fn open(
+        &self,
+        deadline: Instant,
+    ) -> Result<(SendStream, RecvStream), ClientError> {
         loop {
             let (connection, _) = self.connection(deadline).await?;
             match timeout_at(deadline, connection.open_bi()).await {
@@ -127,7 +132,9 @@ impl Link {
             if let Some((connection, sizes)) = &dialing.current {
                 match connection.close_reason() {
                     None => return Ok((connection.clone(), *sizes)),
-                    Some(reason) => info!(%reason, "connection to the broker lost; connecting again"),
+                    Some(reason) => {
+                        info!(%reason, "connection to the broker lost; connecting again")
+                    }
                 }
                 dialing.current = None;
             }
@@ -216,7 +223,8 @@ impl Link {
         }
     }
 
-    fn unreachable(&self, reason: &str) -> ClientError {
+    /// The sentence for an operator who looks for the broker.
+    pub(crate) fn unreachable(&self, reason: &str) -> ClientError {
         ClientError::Unreachable { broker: self.config.broker, reason: reason.to_owned() }
     }
 }

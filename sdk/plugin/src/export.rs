@@ -16,7 +16,10 @@ macro_rules! export {
                 static INSTANCE: $crate::Instance<$rule> = const { $crate::Instance::new() };
             }
 
-            #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "a component's exports"))]
+            #[cfg_attr(
+                not(target_arch = "wasm32"),
+                allow(dead_code, reason = "a component's exports")
+            )]
             struct Component;
 
             impl $crate::bindings::Guest for Component {
@@ -30,7 +33,7 @@ macro_rules! export {
             }
 
             #[cfg(target_arch = "wasm32")]
-            $crate::bindings::export_component!(Component with_types_in $crate::bindings);
+    $crate::bindings::export_component!(Component with_types_in $crate::bindings);
         };
     };
 }

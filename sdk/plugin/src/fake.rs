@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::log::Level;
+use crate::bindings::weir::plugin::log::Level;
 use crate::{Event, Filter, Verdict};
 
 /// The broker as a rule sees it. Tests change and read its fields between events.
@@ -147,7 +147,7 @@ pub(crate) mod host {
 
     pub(crate) mod log {
         use super::with;
-        use crate::log::Level;
+        use crate::bindings::weir::plugin::log::Level;
 
         pub(crate) fn write(level: Level, message: &str) {
             with(|host| host.lines.push((level, message.to_string())));

@@ -62,17 +62,18 @@
 //!
 //! Not here, on purpose: JSON and other codecs (take the one you like), async, threads.
 
-pub mod context;
-pub mod log;
-pub mod outbox;
-pub mod state;
-
-mod event;
 mod export;
-mod verdict;
+
+pub mod context;
+pub mod state;
+pub mod outbox;
+pub mod log;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub mod fake;
+
+mod event;
+mod verdict;
 
 // The generated code of the contract, wit/plugin.wit: its types are ours, natively too; its
 // imports and exports exist in a component only.
@@ -80,6 +81,7 @@ pub mod fake;
 #[allow(
     unsafe_code,
     missing_docs,
+    clippy::too_many_arguments,
     clippy::allow_attributes_without_reason,
     reason = "generated; its pointers are the canonical ABI's"
 )]

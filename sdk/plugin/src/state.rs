@@ -21,7 +21,9 @@ pub fn get(key: &[u8]) -> Option<Vec<u8>> {
 /// If the value is not a counter.
 pub fn counter(key: &[u8]) -> i64 {
     get(key).map_or(0, |value| {
-        i64::from_le_bytes(value.try_into().expect("a counter is 8 bytes; this key holds another value"))
+        i64::from_le_bytes(
+            value.try_into().expect("a counter is 8 bytes; this key holds another value"),
+        )
     })
 }
 

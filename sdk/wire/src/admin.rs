@@ -22,7 +22,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ChainRevision, Digest, Offset, PartitionId, PluginName, Timestamp, TopicId, TopicName};
+use crate::ids::{
+    ChainRevision, Digest, Offset, PartitionId, PluginName, Timestamp, TopicId, TopicName,
+};
 
 /// What went wrong, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

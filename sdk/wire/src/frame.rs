@@ -68,7 +68,9 @@ impl FrameHeader {
             if bytes > bytes_max {
                 return Err(Fault::new(
                     Code::TooLarge,
-                    format!("a {part} of {bytes} bytes is over the limit of {bytes_max}; send less at a time"),
+                    format!(
+                        "a {part} of {bytes} bytes is over the limit of {bytes_max}; send less at a time"
+                    ),
                 ));
             }
         }
@@ -86,7 +88,8 @@ impl FrameHeader {
             return Err(invalid("a frame ended early"));
         }
         let control = body.split_to(self.control_bytes as usize);
-        let message = M::decode(control).map_err(|_| invalid("a control message is not protobuf"))?;
+        let message =
+            M::decode(control).map_err(|_| invalid("a control message is not protobuf"))?;
         Ok((message, body))
     }
 }
@@ -117,7 +120,8 @@ mod tests {
         let hello = proto::Hello { protocol_version: 1, token: "t".into(), client: "c".into() };
         let mut bytes = encode(&hello, 3).to_vec();
         bytes.extend(b"abc");
-        let header = FrameHeader::decode(bytes[..8].try_into().expect("8"), CLIENT_FRAME).expect("fits");
+        let header =
+            FrameHeader::decode(bytes[..8].try_into().expect("8"), CLIENT_FRAME).expect("fits");
         let (again, payload): (proto::Hello, _) =
             header.split(Bytes::copy_from_slice(&bytes[8..])).expect("whole");
         assert_eq!((again, &payload[..]), (hello, &b"abc"[..]));

@@ -183,7 +183,9 @@ impl Position {
 }
 
 /// The number of an event within (producer id, epoch), from 0; after 2^31-1 comes 0 (Kafka's rule).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Sequence(u32);
 

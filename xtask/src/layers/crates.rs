@@ -2,9 +2,32 @@
 
 /// Each crate with those it may name in its Cargo.toml, in the order of the road.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
-    ("weir-tests", &["weir", "weir-client", "weir-mailer", "weir-partition", "weir-plugin-host", "weir-views", "weir-log", "weir-wire"]),
+    (
+        "weir-tests",
+        &[
+            "weir",
+            "weir-client",
+            "weir-mailer",
+            "weir-partition",
+            "weir-plugin-host",
+            "weir-views",
+            "weir-log",
+            "weir-wire",
+        ],
+    ),
     // Client and mailer are for the command line and the demo alone: see `rooms`.
-    ("weir", &["weir-client", "weir-mailer", "weir-partition", "weir-plugin-host", "weir-views", "weir-log", "weir-wire"]),
+    (
+        "weir",
+        &[
+            "weir-client",
+            "weir-mailer",
+            "weir-partition",
+            "weir-plugin-host",
+            "weir-views",
+            "weir-log",
+            "weir-wire",
+        ],
+    ),
     ("weir-partition", &["weir-plugin-host", "weir-views", "weir-log", "weir-wire"]),
     ("weir-plugin-host", &["weir-wire"]),
     ("weir-views", &["weir-log", "weir-wire"]),
@@ -22,13 +45,18 @@ pub fn check(path: &str, manifest: &str) -> Vec<String> {
         return vec![format!("{path}: no package name; give it one")];
     };
     let Some((_, allowed)) = MAY_DEPEND_ON.iter().find(|(krate, _)| *krate == name) else {
-        return vec![format!("{path}: {name} has no place in the road yet; add it to the table in xtask/src/layers/crates.rs")];
+        return vec![format!(
+            "{path}: {name} has no place in the road yet; add it to the table in xtask/src/layers/crates.rs"
+        )];
     };
     let is_ours = |dependency: &str| MAY_DEPEND_ON.iter().any(|(krate, _)| *krate == dependency);
     dependencies(manifest)
         .filter(|(_, dependency)| is_ours(dependency) && !allowed.contains(dependency))
         .map(|(line, dependency)| {
-            format!("{path}:{line}: {name} may not depend on {dependency}, only on [{}]", allowed.join(", "))
+            format!(
+                "{path}:{line}: {name} may not depend on {dependency}, only on [{}]",
+                allowed.join(", ")
+            )
         })
         .collect()
 }
@@ -63,7 +91,10 @@ mod tests {
 
     #[test]
     fn the_road_leads_one_way() {
-        check_one("[package]\nname = \"weir-views\"\n[dependencies]\nweir-log.workspace = true\nsled = \"1\"", &[]);
+        check_one(
+            "[package]\nname = \"weir-views\"\n[dependencies]\nweir-log.workspace = true\nsled = \"1\"",
+            &[],
+        );
         check_one(
             "[package]\nname = \"weir-log\"\n[dependencies]\nweir-views.workspace = true",
             &["x/Cargo.toml:4: weir-log may not depend on weir-views, only on [weir-wire]"],
@@ -82,7 +113,9 @@ mod tests {
     fn a_new_crate_must_take_its_place() {
         check_one(
             "[package]\nname = \"weir-utils\"",
-            &["x/Cargo.toml: weir-utils has no place in the road yet; add it to the table in xtask/src/layers/crates.rs"],
+            &[
+                "x/Cargo.toml: weir-utils has no place in the road yet; add it to the table in xtask/src/layers/crates.rs",
+            ],
         );
     }
 }

@@ -23,7 +23,9 @@ pub fn run(root: &Path) -> Result<(), String> {
         let modules = modules_of(root, member)?;
         found.extend(modules::check(&modules));
         if !WITHOUT_ROOMS.contains(&member) {
-            found.extend(modules.iter().flat_map(|module| rooms::check(&module.file, &module.words)));
+            found.extend(
+                modules.iter().flat_map(|module| rooms::check(&module.file, &module.words)),
+            );
         }
     }
     if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }

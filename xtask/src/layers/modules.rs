@@ -12,7 +12,8 @@ pub struct Module {
 
 /// The module path of a file below `src/`: `a/b.rs` and `a/b/mod.rs` are both `a::b`.
 pub fn module_path(below_src: &str) -> Vec<String> {
-    let mut path: Vec<String> = below_src.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
+    let mut path: Vec<String> =
+        below_src.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     if path.last().is_some_and(|last| ["lib", "main", "mod"].contains(&last.as_str())) {
         path.pop();
     }
@@ -29,7 +30,8 @@ pub fn check(modules: &[Module]) -> Vec<String> {
             let (Some(from), Some(to)) = (user.path.get(shared), used.path.get(shared)) else {
                 continue;
             };
-            let Some(parent) = modules.iter().find(|module| module.path == user.path[..shared]) else {
+            let Some(parent) = modules.iter().find(|module| module.path == user.path[..shared])
+            else {
                 continue;
             };
             let order = declared(&parent.words);
@@ -134,11 +136,20 @@ mod tests {
         }
     }
 
-    const ROOT: (&str, &str) = ("lib.rs", "pub mod desk; mod router; pub mod log; pub struct Fault; fn f() { crate::log::g() }");
+    const ROOT: (&str, &str) = (
+        "lib.rs",
+        "pub mod desk; mod router; pub mod log; pub struct Fault; fn f() { crate::log::g() }",
+    );
 
     #[test]
     fn the_road_goes_down() {
-        check_crate(&[ROOT, ("desk.rs", "use crate::router::R; use crate::Fault; fn f() { crate::log::x() }")], &[]);
+        check_crate(
+            &[
+                ROOT,
+                ("desk.rs", "use crate::router::R; use crate::Fault; fn f() { crate::log::x() }"),
+            ],
+            &[],
+        );
         check_crate(&[ROOT, ("log.rs", "use crate::log::Own; use crate::Fault;")], &[]);
     }
 
@@ -149,7 +160,10 @@ mod tests {
         check_crate(&[ROOT, ("log.rs", "use super::router;")], up);
         check_crate(&[ROOT, ("log.rs", "use crate::{Fault, router::{self, R as Q}};")], up);
         check_crate(&[ROOT, ("log.rs", "fn f() -> crate::router::R {}")], up);
-        check_crate(&[ROOT, ("log/mod.rs", ""), ("log/a.rs", "use super::super::router::R;")], &["log/a.rs:1: log uses router"]);
+        check_crate(
+            &[ROOT, ("log/mod.rs", ""), ("log/a.rs", "use super::super::router::R;")],
+            &["log/a.rs:1: log uses router"],
+        );
         check_crate(
             &[ROOT, ("log.rs", "use crate::{desk::D, router::R};")],
             &["log.rs:1: log uses desk", "log.rs:1: log uses router"],
@@ -160,13 +174,25 @@ mod tests {
     fn the_rule_holds_inside_a_folder() {
         let folder = ("log/mod.rs", "mod writer; mod reader; pub struct E;");
         check_crate(&[ROOT, folder, ("log/writer.rs", "use super::reader::R; use super::E;")], &[]);
-        check_crate(&[ROOT, folder, ("log/reader.rs", "use super::{E, writer};")], &["log/reader.rs:1: reader uses writer"]);
-        check_crate(&[ROOT, folder, ("log/reader.rs", "use crate::log::writer::W;")], &["log/reader.rs:1: reader uses writer"]);
+        check_crate(
+            &[ROOT, folder, ("log/reader.rs", "use super::{E, writer};")],
+            &["log/reader.rs:1: reader uses writer"],
+        );
+        check_crate(
+            &[ROOT, folder, ("log/reader.rs", "use crate::log::writer::W;")],
+            &["log/reader.rs:1: reader uses writer"],
+        );
     }
 
     #[test]
     fn tests_may_look_anywhere() {
         check_crate(&[ROOT, ("log.rs", "#[cfg(test)] mod tests { use crate::desk::D; }")], &[]);
-        check_crate(&[("lib.rs", "mod a; #[cfg(test)] mod probe; mod b;"), ("probe.rs", "use crate::a::A;")], &[]);
+        check_crate(
+            &[
+                ("lib.rs", "mod a; #[cfg(test)] mod probe; mod b;"),
+                ("probe.rs", "use crate::a::A;"),
+            ],
+            &[],
+        );
     }
 }

@@ -108,7 +108,8 @@ fn raw_string_end(chars: &[char], from: usize) -> Option<usize> {
         return Some(string_end(chars, quote));
     }
     let closes = |at: usize| {
-        chars[at] == '"' && chars[at + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes
+        chars[at] == '"'
+            && chars[at + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes
     };
     let end = (quote + 1..chars.len()).find(|&at| closes(at));
     Some(end.map_or(chars.len(), |at| at + 1 + hashes))
@@ -119,7 +120,10 @@ fn without_tests(words: Vec<Word>) -> Vec<Word> {
     let mut kept = Vec::with_capacity(words.len());
     let mut at = 0;
     while at < words.len() {
-        let is_mark = MARK.iter().enumerate().all(|(n, text)| words.get(at + n).is_some_and(|w| w.text == *text));
+        let is_mark = MARK
+            .iter()
+            .enumerate()
+            .all(|(n, text)| words.get(at + n).is_some_and(|w| w.text == *text));
         if is_mark {
             at = item_end(&words, at + MARK.len());
         } else {
@@ -165,20 +169,27 @@ mod tests {
         check("/* x /* y */ z */ f()", "f ( )");
         check(r#"let s = "sled::open \" quoted"; g"#, "let s = ; g");
         check(r###"let s = r#"a "quote" b"#; let b = b"x"; g"###, "let s = ; let b = ; g");
-        check(r"let c = '\''; let d = 'x'; fn f<'a>(b: &'a str)", "let c = ; let d = ; fn f < ' a > ( b : & ' a str )");
+        check(
+            r"let c = '\''; let d = 'x'; fn f<'a>(b: &'a str)",
+            "let c = ; let d = ; fn f < ' a > ( b : & ' a str )",
+        );
         check("brick r_1 crate", "brick r_1 crate");
     }
 
     #[test]
     fn tests_are_gone() {
-        check("fn a() {} #[cfg(test)] mod tests { fn b() { c } } fn d() {}", "fn a ( ) { } fn d ( ) { }");
+        check(
+            "fn a() {} #[cfg(test)] mod tests { fn b() { c } } fn d() {}",
+            "fn a ( ) { } fn d ( ) { }",
+        );
         check("#[cfg(test)] mod probe; mod real;", "mod real ;");
         check("#[cfg(test)] #[allow(x)] fn only([u8; 3]) { } fn d", "fn d");
     }
 
     #[test]
     fn words_know_their_lines() {
-        let lines: Vec<usize> = words("a\n/* \n */ b\n\"x\ny\" c").iter().map(|word| word.line).collect();
+        let lines: Vec<usize> =
+            words("a\n/* \n */ b\n\"x\ny\" c").iter().map(|word| word.line).collect();
         assert_eq!(lines, [1, 3, 5]);
     }
 }

@@ -6,7 +6,9 @@
 
 use weir_wire::ids::{Offset, Position, Timestamp};
 
-use super::format::{Encoder, Envelope, Link, Unwritable};
+use super::encoder::Encoder;
+use super::envelope::Envelope;
+use super::format::{Link, Unwritable};
 use super::{Commit, Identity, Kind};
 
 /// In files and in memory there is one reign: the broker's lock on its folder is the fence.

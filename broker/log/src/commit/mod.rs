@@ -4,10 +4,14 @@
 //! data; any bytes are answered with a commit or a reason. The bytes are drawn in `format.rs` and
 //! `sections.rs`. Not here: files, and what a partition makes of a commit.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 mod chain;
+mod encoder;
+mod envelope;
+mod sections;
 mod cursor;
 mod format;
-mod sections;
 
 use bytes::Bytes;
 use weir_wire::ids::{
@@ -18,8 +22,10 @@ use weir_wire::record_batch::Event;
 use weir_wire::verdict::Verdicts;
 
 pub(crate) use chain::Chain;
+pub(crate) use encoder::Encoder;
+pub(crate) use envelope::Envelope;
 pub use format::COMMIT_BYTES_MAX;
-pub(crate) use format::{Encoder, Envelope, Unreadable};
+pub(crate) use format::Unreadable;
 
 /// Whose log it is: stands in every commit, so that a file in the wrong folder is found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -164,3 +170,6 @@ pub struct Stored {
     /// What.
     pub commit: Commit,
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,8 @@ pub(super) trait Disk: Debug + Send + Sync + 'static {
     fn write_all_at(&self, file: &File, bytes: &[u8], place: u64) -> io::Result<()>;
     /// What was written to the file, and its length, is durable.
     fn sync_file(&self, file: &File) -> io::Result<()>;
+    /// The file ends at `length`, durably.
+    fn truncate(&self, file: &File, length: u64) -> io::Result<()>;
     /// The names in the folder are durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
     /// Removes a name.
@@ -34,6 +36,11 @@ impl Disk for RealDisk {
 
     fn sync_file(&self, file: &File) -> io::Result<()> {
         file.sync_data()
+    }
+
+    fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
+        file.set_len(length)?;
+        file.sync_all()
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {

@@ -36,7 +36,9 @@ pub(super) fn list(folder: &Path) -> Result<Vec<Position>, OpenError> {
         let is_file = file.file_type().is_ok_and(|kind| kind.is_file());
         let name = file.file_name();
         match name.to_str().and_then(|name| name.split_once('.')) {
-            Some((base, "log")) if is_file && position(base).is_some() => bases.extend(position(base)),
+            Some((base, "log")) if is_file && position(base).is_some() => {
+                bases.extend(position(base))
+            }
             Some((base, "index")) if is_file && position(base).is_some() => {}
             _ => return Err(OpenError::Foreign { path }),
         }

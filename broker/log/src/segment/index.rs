@@ -174,9 +174,8 @@ impl Index {
         };
         let entries: Vec<_> = (0..count).map(|_| entry()).collect();
         let first = entries.first()?;
-        let rises = |pair: &[Entry]| {
-            pair[0].position < pair[1].position && pair[0].place < pair[1].place
-        };
+        let rises =
+            |pair: &[Entry]| pair[0].position < pair[1].position && pair[0].place < pair[1].place;
         if first.place != 0 || first.position != base || !entries.windows(2).all(rises) {
             return None;
         }

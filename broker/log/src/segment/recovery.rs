@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tracing::{debug, warn};
@@ -18,19 +18,13 @@ use weir_wire::ids::Position;
 
 use super::disk::Disk;
 use super::index::{Index, Noted};
+use super::state::Recovered;
 use super::walk::{Obstacle, Walk, good_again};
 use super::{OpenError, Options, files};
 use crate::commit::{Chain, Commit, Encoder, Identity, Unreadable};
 
 /// Bytes read at a time: large enough for the disk's full speed, small enough for a thousand logs.
 const CHUNK_BYTES: usize = 1 << 20;
-
-/// A log that can be served.
-pub(super) struct Recovered {
-    pub(super) sealed: VecDeque<Arc<Index>>,
-    pub(super) active: Index,
-    pub(super) active_file: File,
-}
 
 pub(super) fn recover(
     disk: &dyn Disk,
@@ -136,7 +130,11 @@ impl Folder<'_> {
         }
         let mut first = Walk::new(file, 0, length, *chain, CHUNK_BYTES.min(64 << 10));
         let begins = matches!(first.next(), Ok(Some(envelope)) if envelope.first_offset == index.base_offset);
-        let from = if last.place == 0 { *chain } else { Chain::beginning_at(self.identity, last.position) };
+        let from = if last.place == 0 {
+            *chain
+        } else {
+            Chain::beginning_at(self.identity, last.position)
+        };
         let mut tail = Walk::new(file, last.place, length, from, CHUNK_BYTES);
         while let Ok(Some(_)) = tail.next() {}
         begins && tail.place == length && tail.chain == index.end
@@ -187,7 +185,7 @@ impl Folder<'_> {
                 }
                 // A first commit that is whole and not ours: the file is in the wrong place, or
                 // under a wrong name, and nothing in it is torn.
-                Err(Obstacle::Misplaced(_, why)) if walk.place == 0 => {
+                Err(Obstacle::Misplaced(why)) if walk.place == 0 => {
                     return Err(OpenError::Misplaced { path: path.to_owned(), why });
                 }
                 Err(obstacle) => return Ok((index, Some(obstacle))),
@@ -217,12 +215,6 @@ impl Folder<'_> {
             path = %path.display(), position = %bad, bytes = length - place, why = %obstacle,
             "a torn tail was cut off; nothing of it was ever acknowledged as durable"
         );
-        file.set_len(place).and_then(|()| file.sync_all()).map_err(io)
-    }
-}
-
-impl OpenError {
-    pub(super) fn io(path: &Path, error: std::io::Error) -> Self {
-        Self::Io { path: PathBuf::from(path), why: error.to_string() }
+        self.disk.truncate(file, place).map_err(io)
     }
 }

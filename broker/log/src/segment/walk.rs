@@ -36,7 +36,7 @@ pub(super) enum Obstacle {
     /// What stands there is no commit.
     Unreadable(Unreadable),
     /// It is one, and does not belong there.
-    Misplaced(Box<Envelope>, &'static str),
+    Misplaced(&'static str),
 }
 
 impl std::fmt::Display for Obstacle {
@@ -44,7 +44,7 @@ impl std::fmt::Display for Obstacle {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::Unreadable(why) => why.fmt(f),
-            Self::Misplaced(_, why) => f.write_str(why),
+            Self::Misplaced(why) => f.write_str(why),
         }
     }
 }
@@ -69,7 +69,7 @@ impl<'a> Walk<'a> {
         let envelope = self.parse()?;
         match self.chain.follow(&envelope) {
             Ok(chain) => self.chain = chain,
-            Err(why) => return Err(Obstacle::Misplaced(Box::new(envelope), why)),
+            Err(why) => return Err(Obstacle::Misplaced(why)),
         }
         self.step(envelope.bytes);
         Ok(Some(envelope))
@@ -82,10 +82,17 @@ impl<'a> Walk<'a> {
         identity: Identity,
         holds: impl Fn(&Envelope) -> bool,
     ) -> io::Result<Option<Envelope>> {
-        // What a publisher sent must not pass for a commit of ours: where the commit at hand says
-        // how long its data is, the search begins behind.
-        let claimed = Envelope::claimed_bytes(&self.window).unwrap_or(1);
-        self.step(claimed);
+        match self.parse() {
+            // The obstacle may itself be a commit, one from further on.
+            Ok(found) if found.link.identity == identity && holds(&found) => {
+                return Ok(Some(found));
+            }
+            Ok(other) => self.step(other.bytes),
+            Err(Obstacle::Io(error)) => return Err(error),
+            // What a publisher sent must not pass for a commit of ours: where the commit at hand
+            // says how long its data is, the search begins behind.
+            Err(_) => self.step(Envelope::claimed_bytes(&self.window).unwrap_or(1)),
+        }
         while self.place < self.end {
             if self.window.len() < Envelope::LOOK_BYTES && !self.is_at_last_window() {
                 self.refill(self.chunk_bytes)?;
@@ -116,8 +123,6 @@ impl<'a> Walk<'a> {
                 Err(Unreadable::Short { needed }) if !self.is_at_last_window() => {
                     // Beyond the end of the file there is nothing to wait for.
                     if needed as u64 > self.end - self.place {
-                        let left = (self.end - self.place) as usize;
-                        self.refill(left.min(self.chunk_bytes)).map_err(Obstacle::Io)?;
                         return Err(Obstacle::Unreadable(Unreadable::Short { needed }));
                     }
                     self.refill(needed.max(self.chunk_bytes)).map_err(Obstacle::Io)?;

@@ -31,37 +31,43 @@ pub struct Outcome {
     pub is_duplicate: bool,
 }
 
-/// The answer to a whole batch.
-#[derive(Debug)]
-pub(super) struct Judgement {
+/// What holds for every event of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Circumstances {
     pub(super) partition: PartitionId,
     pub(super) partition_time: Timestamp,
     pub(super) chain_revision: ChainRevision,
     pub(super) is_durable: bool,
     pub(super) is_duplicate: bool,
+}
+
+/// The answer to a whole batch.
+#[derive(Debug)]
+pub(super) struct Judgement {
+    circumstances: Circumstances,
+    /// In batch order, so that an index finds its run by halving.
     runs: Vec<Run>,
 }
 
 /// Neighbours with one verdict.
 #[derive(Debug)]
 struct Run {
-    /// Index in the batch of the first that is not in this run.
-    end: u32,
-    /// Accepted events in front of this run have offsets below; its first accepted has this one.
-    offset: Offset,
     /// Index in the batch of the first.
     start: u32,
+    /// Index in the batch of the first that is not in this run.
+    end: u32,
+    /// Where the first stands, if the run is accepted.
+    offset: Offset,
     verdict: Verdict,
 }
 
 impl Judgement {
-    /// Prepares the verdicts for being asked by index.
+    /// Prepares the verdicts for being asked by index; accepted ones stand densely from
+    /// `first_offset` on.
     pub(super) fn new(
-        partition: PartitionId,
-        first_offset: Offset,
         verdicts: &Verdicts,
-        partition_time: Timestamp,
-        chain_revision: ChainRevision,
+        first_offset: Offset,
+        circumstances: Circumstances,
     ) -> Self {
         let (mut start, mut offset) = (0, first_offset);
         let runs = verdicts.runs().map(|(count, verdict)| {
@@ -73,20 +79,22 @@ impl Judgement {
             run
         });
         let runs = runs.collect();
-        Self { partition, partition_time, chain_revision, is_durable: true, is_duplicate: false, runs }
+        Self { circumstances, runs }
     }
 
     fn outcome(&self, index: u32) -> Outcome {
         let run = &self.runs[self.runs.partition_point(|run| run.end <= index)];
         let is_accepted = run.verdict == Verdict::Accepted;
+        let Circumstances { partition, partition_time, chain_revision, is_durable, is_duplicate } =
+            self.circumstances;
         Outcome {
-            partition: self.partition,
+            partition,
             verdict: run.verdict.clone(),
             offset: is_accepted.then(|| run.offset.plus(u64::from(index - run.start))),
-            partition_time: self.partition_time,
-            chain_revision: self.chain_revision,
-            is_durable: self.is_durable,
-            is_duplicate: self.is_duplicate,
+            partition_time,
+            chain_revision,
+            is_durable,
+            is_duplicate,
         }
     }
 }
@@ -191,7 +199,14 @@ mod tests {
     use super::*;
 
     fn judgement(verdicts: &Verdicts) -> Judgement {
-        Judgement::new(PartitionId(3), Offset(100), verdicts, Timestamp(7), ChainRevision(2))
+        let circumstances = Circumstances {
+            partition: PartitionId(3),
+            partition_time: Timestamp(7),
+            chain_revision: ChainRevision(2),
+            is_durable: true,
+            is_duplicate: false,
+        };
+        Judgement::new(verdicts, Offset(100), circumstances)
     }
 
     #[test]

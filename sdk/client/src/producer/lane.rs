@@ -12,8 +12,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use quinn::{RecvStream, SendStream};
+use quinn::RecvStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -21,12 +20,11 @@ use tracing::{debug, warn};
 use weir_wire::fault::{Action, Fault};
 use weir_wire::ids::{ChainRevision, Offset, PartitionId, Timestamp, TopicName};
 use weir_wire::proto::{self, client_frame, publish_answer, server_frame};
-use weir_wire::record_batch::Compression;
+use weir_wire::record_batch::{BatchBuilder, Compression};
 use weir_wire::verdict::Verdicts;
 
-use super::batch;
-use super::delivery::Judgement;
-use super::queue::Queue;
+use super::delivery::{Circumstances, Judgement};
+use super::queue::{Queue, Waiting};
 use super::window::Window;
 use crate::backoff::Backoff;
 use crate::call::{self, Identity};
@@ -51,6 +49,8 @@ pub(super) struct Lane {
     /// `None` after a life that ended with a gap.
     pub(super) identity: Option<Identity>,
     pub(super) window: Window,
+    /// Its buffer serves every batch.
+    pub(super) builder: BatchBuilder,
 }
 
 /// Why a stream is no longer used.
@@ -70,8 +70,15 @@ impl Lane {
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::default();
         loop {
-            if self.window.is_empty() && !self.admit_next().await {
-                return;
+            if self.window.is_empty() {
+                match self.queue.next().await {
+                    Some(waiting) => self.admit(waiting).await,
+                    None => return,
+                }
+            }
+            if self.window.deadline().is_some_and(|late| late <= Instant::now()) {
+                self.give_up(None);
+                continue;
             }
             match self.publish(&mut backoff).await {
                 Pause::Idle => {}
@@ -88,26 +95,19 @@ impl Lane {
         }
     }
 
-    /// Moves the next batch from the queue into the window; `false` when there will be none.
-    async fn admit_next(&mut self) -> bool {
-        let Some(waiting) = self.queue.next().await else { return false };
-        self.admit(waiting).await;
-        true
-    }
-
-    async fn admit(&mut self, waiting: super::queue::Waiting) {
+    async fn admit(&mut self, waiting: Waiting) {
         let identity = match self.identity {
             Some(identity) => identity,
             None => match call::init_producer(&self.link, waiting.deadline).await {
                 Ok(identity) => *self.identity.insert(identity),
+                // It has no sequence yet, so nothing behind it has to suffer.
                 Err(why) => return waiting.ticket.resolve(Err(why)),
             },
         };
-        match batch::encode(&waiting.events, self.compression, identity, self.window.next_sequence()) {
-            Ok(bytes) => self.window.admit(bytes, waiting),
-            // It has no sequence yet, so nothing behind it has to suffer.
-            Err(why) => waiting.ticket.resolve(Err(why)),
-        }
+        let sequence = self.window.next_sequence();
+        self.builder.set_producer(identity.id, identity.epoch, sequence);
+        waiting.events.iter().for_each(|event| self.builder.push(&event.as_record()));
+        self.window.admit(self.builder.finish(self.compression), waiting);
     }
 
     fn give_up(&mut self, answer: Option<ClientError>) {
@@ -133,14 +133,22 @@ impl Lane {
         // never read what we write. Dropping the set ends the task.
         let mut reader = JoinSet::new();
         reader.spawn(read_answers(receive, answers_in));
+        let queue = self.queue.clone();
+        let mut is_closed = false;
         loop {
-            while let Some(bytes) = self.window.write_next() {
+            while let Some((correlation, bytes)) = self.window.write_next() {
                 let late = self.window.deadline().unwrap_or(deadline);
-                match timeout_at(late, self.write(&mut send, bytes)).await {
+                let request = self.request(correlation);
+                match timeout_at(late, frames::write(&mut send, request, bytes)).await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => return Pause::Retry(self.lost(&error)),
+                    Ok(Err(error)) => return self.lost(error),
                     Err(_) => return Pause::Late,
                 }
+            }
+            if is_closed && self.window.is_empty() {
+                // All is answered; the broker may forget the stream whenever it likes.
+                let _ = send.finish();
+                return Pause::Idle;
             }
             let has_room = self.window.len() < self.window_max;
             let wake_at = self.window.deadline().unwrap_or_else(|| Instant::now() + IDLE_STREAM);
@@ -150,30 +158,118 @@ impl Lane {
                         Ok(()) => backoff.reset(),
                         Err(pause) => return pause,
                     },
-                    Some(Err(error)) => return Pause::Retry(self.lost(&error)),
-                    None => return Pause::Retry(ClientError::Unknown),
+                    Some(Err(error)) => return self.lost(error),
+                    None => return self.lost(StreamError::Lost("its reader ended".to_owned())),
                 },
-                waiting = self.queue.next(), if has_room => match waiting {
+                waiting = queue.next(), if has_room && !is_closed => match waiting {
                     Some(waiting) => self.admit(waiting).await,
-                    None if self.window.is_empty() => {
-                        // All is answered; the broker may forget the stream whenever it likes.
+                    None => is_closed = true,
+                },
+                () = sleep_until(wake_at) => {
+                    if self.window.is_empty() {
                         let _ = send.finish();
                         return Pause::Idle;
                     }
-                    // Closed: nothing more comes, answers are still due.
-                    None => match self.last_answers(&mut answers).await {
-                        Ok(()) => {}
-                        Err(pause) => return pause,
-                    },
-                },
-                () = sleep_until(wake_at) => {
-                    if !self.window.is_empty() {
-                        return Pause::Late;
-                    }
-                    let _ = send.finish();
-                    return Pause::Idle;
+                    return Pause::Late;
                 }
             }
+        }
+    }
+
+    fn request(&self, correlation: u64) -> client_frame::Kind {
+        client_frame::Kind::Publish(proto::PublishRequest {
+            correlation,
+            topic: self.topic.to_string(),
+            partition: self.partition.0,
+            mode: self.mode.into(),
+        })
+    }
+
+    fn lost(&self, error: StreamError) -> Pause {
+        match error {
+            StreamError::Lost(reason) => Pause::Retry(self.link.unreachable(&reason)),
+            StreamError::Protocol(reason) => Pause::Refused(ClientError::Protocol(reason)),
+        }
+    }
+
+    fn take_answer(&mut self, answer: server_frame::Kind) -> Result<(), Pause> {
+        let broken = |what: &str| Pause::Refused(ClientError::Protocol(what.to_owned()));
+        let answer = match answer {
+            server_frame::Kind::Publish(answer) => answer,
+            server_frame::Kind::Fault(fault) => {
+                // Of the stream, not of a batch: whether the front was judged is open.
+                let fault = Fault::from(fault);
+                return Err(match fault.action() {
+                    Action::Retry | Action::GoElsewhere => Pause::Retry(fault.into()),
+                    Action::Fix | Action::Stop => Pause::Refused(fault.into()),
+                });
+            }
+            _ => return Err(broken("a publish stream answered with another kind of frame")),
+        };
+        let Some((correlation, events)) = self.window.front() else {
+            return Err(broken("a publish answer came without a question"));
+        };
+        if answer.correlation != correlation {
+            return Err(broken("publish answers came out of order"));
+        }
+        match answer.result {
+            Some(publish_answer::Result::Judged(judged)) => {
+                match judgement(self.partition, events, judged) {
+                    Some(judgement) => self.window.judged(judgement),
+                    None => return Err(broken("a publish answer has other events than the batch")),
+                }
+            }
+            Some(publish_answer::Result::Fault(fault)) => {
+                let fault = Fault::from(fault);
+                return Err(match fault.action() {
+                    Action::Retry | Action::GoElsewhere => {
+                        self.window.refused(&fault);
+                        Pause::Retry(fault.into())
+                    }
+                    Action::Fix | Action::Stop => Pause::Refused(fault.into()),
+                });
+            }
+            None => return Err(broken("a publish answer is empty")),
+        }
+        Ok(())
+    }
+}
+
+/// What the broker said of a batch of `events`; `None` if it speaks of another number.
+fn judgement(partition: PartitionId, events: u32, judged: proto::Judged) -> Option<Judgement> {
+    let verdicts = Verdicts::from_proto(judged.verdicts?, events).ok()?;
+    if verdicts.len() != events {
+        return None;
+    }
+    let durability = proto::Durability::try_from(judged.durability).ok()?;
+    Some(Judgement::new(
+        &verdicts,
+        Offset(judged.first_offset),
+        Circumstances {
+            partition,
+            partition_time: Timestamp(judged.partition_time_ms),
+            chain_revision: ChainRevision(judged.chain_revision),
+            is_durable: durability == proto::Durability::Durable,
+            is_duplicate: judged.duplicate,
+        },
+    ))
+}
+
+/// Hands over each answer, then why there are no more.
+async fn read_answers(
+    mut receive: RecvStream,
+    answers: mpsc::Sender<Result<server_frame::Kind, StreamError>>,
+) {
+    loop {
+        let answer = match frames::read(&mut receive).await {
+            Ok(Some((answer, _))) => Ok(answer),
+            Ok(None) => Err(StreamError::Lost("the broker ended the stream".to_owned())),
+            Err(error) => Err(error),
+        };
+        let is_over = answer.is_err();
+        // The lane is gone when nobody receives; then the answer has no reader.
+        if answers.send(answer).await.is_err() || is_over {
+            return;
         }
     }
 }

@@ -107,7 +107,8 @@ impl Queue {
             return Err(ClientError::Closed);
         }
         let is_full = |open: &Waiting| {
-            self.filling.batch_bytes < open.bytes + bytes || open.events.len() == self.filling.batch_events
+            self.filling.batch_bytes < open.bytes + bytes
+                || open.events.len() == self.filling.batch_events
         };
         if inside.open.as_ref().is_some_and(is_full) {
             if inside.full.len() == FULL_BATCHES_MAX {

@@ -17,13 +17,15 @@ use crate::error::ClientError;
 
 /// One batch, encoded.
 #[derive(Debug)]
-pub(super) struct InFlight {
+struct InFlight {
     /// What is sent, every time.
-    pub(super) bytes: Bytes,
+    bytes: Bytes,
     /// How many events it has.
-    pub(super) events: u32,
+    events: u32,
     /// When its sender gives up.
-    pub(super) deadline: Instant,
+    deadline: Instant,
+    /// Of the last attempt.
+    correlation: u64,
     ticket: Ticket,
     /// Times it was written and got no answer that rules out that it was judged.
     open_attempts: u32,
@@ -40,6 +42,7 @@ pub(super) struct Window {
     next_sequence: Sequence,
     /// Batches from here on were not yet written to the stream at hand.
     written: usize,
+    correlation: u64,
 }
 
 impl Window {
@@ -70,6 +73,7 @@ impl Window {
             events,
             deadline: batch.deadline,
             ticket: batch.ticket,
+            correlation: 0,
             open_attempts: 0,
             last_failure: None,
         });
@@ -77,16 +81,21 @@ impl Window {
 
     /// The next batch to be written to the stream at hand. It counts as sent from now on: half of
     /// a write may be all that the broker needs.
-    pub(super) fn write_next(&mut self) -> Option<Bytes> {
+    ///
+    /// Returns the number that its answer has to echo, too: a new one for every attempt.
+    pub(super) fn write_next(&mut self) -> Option<(u64, Bytes)> {
         let batch = self.batches.get_mut(self.written)?;
         self.written += 1;
+        self.correlation += 1;
+        batch.correlation = self.correlation;
         batch.open_attempts += 1;
-        Some(batch.bytes.clone())
+        Some((batch.correlation, batch.bytes.clone()))
     }
 
-    /// How many events the batch has whose answer is due.
-    pub(super) fn front_events(&self) -> Option<u32> {
-        self.batches.front().filter(|_| 0 < self.written).map(|batch| batch.events)
+    /// The number and the events of the batch whose answer is due.
+    pub(super) fn front(&self) -> Option<(u64, u32)> {
+        let front = self.batches.front().filter(|_| 0 < self.written)?;
+        Some((front.correlation, front.events))
     }
 
     /// The front was judged.

@@ -1,7 +1,8 @@
 //! The four compressions of Kafka, in the forms that Java's client writes and reads.
 //!
-//! Promises: what comes out of a decompressor is counted while it comes out, so no input makes it
-//! allocate more than its cap, beside the decompressor's own window (at most 8 MiB each).
+//! Promises: what comes out of a decompressor is counted while it comes out, so no input makes the
+//! buffer for it larger than the cap. A decompressor's own buffers come on top, for as long as it
+//! works: hardly anything for what producers send; at most 8 MiB in zstd and 16 MiB in lz4.
 //! A damaged input, or one with bytes behind its end, is refused.
 //!
 //! snappy is framed as xerial's snappy-java does, since Kafka's clients do; a bare block, which some
@@ -98,9 +99,12 @@ pub(super) fn decompress(
 }
 
 fn decompress_lz4(mut packed: &[u8], bytes_max: usize) -> io::Result<Option<Vec<u8>>> {
+    // The decoder takes the end of its input for the end of the frame, which Java's does not. So
+    // its input has no end: what is missing reads as ones, and sooner or later as the length of a
+    // block of 2 GiB, which is refused. Behind a whole frame the decoder stops.
     let all = packed;
-    let plain = read_capped(lz4_flex::frame::FrameDecoder::new(&mut packed), all, bytes_max)?;
-    // The decoder stops at the end of the first frame, and at the end of its input anywhere.
+    let endless = Read::chain(&mut packed, io::repeat(0xFF));
+    let plain = read_capped(lz4_flex::frame::FrameDecoder::new(endless), all, bytes_max)?;
     if plain.is_some() && !packed.is_empty() {
         return Err(invalid("bytes follow the frame"));
     }

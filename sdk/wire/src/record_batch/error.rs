@@ -75,7 +75,9 @@ pub enum BatchError {
     #[error("{0} bytes follow the last event that the record batch counts")]
     RecordsBehind(usize),
     /// Over [`batch_bytes_max`](super::BatchLimits::batch_bytes_max).
-    #[error("a record batch of {bytes} bytes is over the limit of {bytes_max}; send fewer events at a time")]
+    #[error(
+        "a record batch of {bytes} bytes is over the limit of {bytes_max}; send fewer events at a time"
+    )]
     BatchTooLarge {
         /// Its size.
         bytes: usize,

@@ -58,8 +58,7 @@ impl BatchHeader {
     ///
     /// The fields are checked against each other, the CRC is not: it needs the whole batch.
     pub fn decode(bytes: &[u8]) -> Result<Self, BatchError> {
-        let cut_off =
-            BatchError::Incomplete { needed: BATCH_HEADER_BYTES, given: bytes.len() };
+        let cut_off = BatchError::Incomplete { needed: BATCH_HEADER_BYTES, given: bytes.len() };
         let head: &[u8; BATCH_HEADER_BYTES] = bytes.first_chunk().ok_or(cut_off)?;
         // The magic first: older formats have theirs at the same place, and other fields around it.
         if head[16] != MAGIC {
@@ -118,7 +117,8 @@ impl BatchHeader {
     /// Writes these fields over the first bytes of a batch whose records stand in their place,
     /// with the length and the CRC that the bytes have; `total_bytes` and `crc` are not looked at.
     pub(super) fn seal(&self, batch: &mut [u8]) {
-        let length = i32::try_from(batch.len() - LENGTH_FROM).expect("limits keep a batch below 2 GiB");
+        let length =
+            i32::try_from(batch.len() - LENGTH_FROM).expect("limits keep a batch below 2 GiB");
         let attributes = self.compression as u16
             | if self.is_log_append_time { LOG_APPEND_TIME } else { 0 }
             | if self.is_transactional { TRANSACTIONAL } else { 0 }

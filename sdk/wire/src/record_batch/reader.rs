@@ -69,7 +69,10 @@ impl RecordBatch {
             return Err(BatchError::BatchTooLarge { bytes: total_bytes, bytes_max });
         }
         if records > limits.events_max {
-            return Err(BatchError::TooManyEvents { events: records, events_max: limits.events_max });
+            return Err(BatchError::TooManyEvents {
+                events: records,
+                events_max: limits.events_max,
+            });
         }
         if self.header.is_log_append_time {
             return Err(BatchError::LogAppendTime);

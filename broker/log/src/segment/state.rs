@@ -1,0 +1,137 @@
+//! What the parts of one open log share.
+//!
+//! Locks are taken in this order, and none of the last is held while the disk works:
+//! `writer` (one append, trim or close at a time), `sync_turn` (one fdatasync at a time), `state`.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tracing::error;
+use weir_wire::ids::{Offset, Position};
+
+use super::Options;
+use super::disk::Disk;
+use super::index::{Index, Noted};
+use crate::commit::{Chain, Encoder, Identity};
+use crate::{Stop, Tail};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) folder: PathBuf,
+    pub(super) identity: Identity,
+    pub(super) options: Options,
+    pub(super) tail: watch::Sender<Tail>,
+    pub(super) writer: Mutex<Writer>,
+    pub(super) sync_turn: Mutex<()>,
+    state: Mutex<State>,
+}
+
+/// Invariant: the sealed segments and the active one follow each other without a gap;
+/// `synced` <= the end of the active segment.
+#[derive(Debug)]
+pub(super) struct State {
+    /// Oldest first.
+    pub(super) sealed: VecDeque<Arc<Index>>,
+    pub(super) active: Index,
+    pub(super) active_file: Arc<File>,
+    /// Positions below are durable, whatever the tail says.
+    pub(super) synced: Position,
+    /// Whether someone is syncing until all is synced.
+    pub(super) sync_runs: bool,
+    pub(super) stopped: Option<Stop>,
+}
+
+/// What only the one who appends needs.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    pub(super) encoder: Encoder,
+    pub(super) buffer: Vec<u8>,
+    pub(super) noted: Vec<Noted>,
+    /// Bytes that may be written before the free space is looked at again.
+    pub(super) granted_bytes: u64,
+}
+
+/// What recovery found: a log that can be served.
+pub(super) struct Recovered {
+    pub(super) sealed: VecDeque<Arc<Index>>,
+    pub(super) active: Index,
+    pub(super) active_file: File,
+}
+
+impl Shared {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        identity: Identity,
+        options: Options,
+        recovered: Recovered,
+    ) -> Self {
+        let end = recovered.active.end;
+        let state = State {
+            sealed: recovered.sealed,
+            active: recovered.active,
+            active_file: Arc::new(recovered.active_file),
+            synced: end.position,
+            sync_runs: false,
+            stopped: None,
+        };
+        Self {
+            disk,
+            folder: folder.to_owned(),
+            identity,
+            options,
+            tail: watch::Sender::new(Tail {
+                position: end.position,
+                offset: end.offset,
+                stopped: None,
+            }),
+            writer: Mutex::default(),
+            sync_turn: Mutex::default(),
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics between two changes of the state, so a poisoned one is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything before `end` may be read from now on.
+    pub(super) fn advance_tail(&self, end: Chain) {
+        self.tail.send_if_modified(|tail| {
+            let advances = tail.position < end.position && tail.stopped.is_none();
+            if advances {
+                (tail.position, tail.offset) = (end.position, end.offset);
+            }
+            advances
+        });
+    }
+
+    /// Stops the log once and for ever; the first reason stays.
+    pub(super) fn stop(&self, state: &mut State, stop: Stop) -> Stop {
+        if let Some(stopped) = &state.stopped {
+            return stopped.clone();
+        }
+        if let Stop::Broken(why) = &stop {
+            error!(folder = %self.folder.display(), why, "the log stopped; it must be opened anew");
+        }
+        state.stopped = Some(stop.clone());
+        self.tail.send_modify(|tail| tail.stopped = Some(stop.clone()));
+        stop
+    }
+
+    pub(super) fn earliest(&self) -> (Position, Offset) {
+        let state = self.state();
+        let first = state.sealed.front().map_or(&state.active, |sealed| sealed);
+        (first.base, first.base_offset)
+    }
+
+    pub(super) fn stored_bytes(&self) -> u64 {
+        let state = self.state();
+        state.sealed.iter().map(|sealed| sealed.bytes).sum::<u64>() + state.active.bytes
+    }
+}

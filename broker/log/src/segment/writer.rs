@@ -1,0 +1,188 @@
+//! Appends, rolls to the next segment, trims and closes: everything that changes files.
+//!
+//! Promises: one write for one append; a segment is durable before the next one is made; the first
+//! failure is the last write.
+
+use std::fmt::Display;
+use std::fs;
+use std::sync::{Arc, MutexGuard};
+
+use tracing::debug;
+use weir_wire::ids::Position;
+
+use super::index::{Index, Noted};
+use super::state::{Shared, Writer};
+use super::{Durability, files};
+use crate::commit::Commit;
+use crate::{AppendError, Stop};
+
+/// Bytes of the write buffer that are kept for the next append: an ordinary group fits, and a
+/// thousand idle logs hold 256 MiB at most.
+const BUFFER_BYTES_KEPT: usize = 256 << 10;
+/// Bytes written between two looks at the free space: 64 logs in the middle of a grant use up no
+/// more than the reserve.
+const GRANT_BYTES: u64 = 1 << 20;
+
+impl Shared {
+    pub(super) fn append(
+        self: &Arc<Self>,
+        expected: Position,
+        commits: &[Commit],
+    ) -> Result<(), AppendError> {
+        let mut writer = self.writer()?;
+        let (begin, synced) = {
+            let state = self.state();
+            if let Some(stop) = &state.stopped {
+                return Err(stop.clone().into());
+            }
+            (state.active.end, state.synced)
+        };
+        if expected != begin.position {
+            return Err(AppendError::Conflict { expected, actual: begin.position });
+        }
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let Writer { encoder, buffer, noted, granted_bytes } = &mut *writer;
+        buffer.clear();
+        noted.clear();
+        let mut chain = begin;
+        for commit in commits {
+            let from = buffer.len();
+            // A commit that cannot follow is a defect of the caller: better stop than store it.
+            chain = chain
+                .extend(commit, synced, encoder, buffer)
+                .map_err(|why| self.broken("a commit was refused", why))?;
+            noted.push(Noted {
+                end: chain,
+                first_offset: commit.first_offset,
+                max_timestamp: commit.max_timestamp,
+                bytes: (buffer.len() - from) as u64,
+            });
+        }
+        self.claim_room(granted_bytes, buffer.len() as u64)?;
+        self.write(buffer, noted)?;
+        buffer.clear();
+        buffer.shrink_to(BUFFER_BYTES_KEPT);
+        Ok(())
+    }
+
+    /// Writes one group behind everything else, in a new segment if the active one is full.
+    fn write(self: &Arc<Self>, bytes: &[u8], noted: &[Noted]) -> Result<(), AppendError> {
+        let (mut file, mut place) = {
+            let state = self.state();
+            (Arc::clone(&state.active_file), state.active.bytes)
+        };
+        if place > 0 && place + bytes.len() as u64 > self.options.segment_bytes {
+            self.roll()?;
+            file = Arc::clone(&self.state().active_file);
+            place = 0;
+        }
+        self.disk
+            .write_all_at(&file, bytes, place)
+            .map_err(|error| self.broken("a write failed", error))?;
+        let mut state = self.state();
+        // A sync may have failed meanwhile: then the caller must not count on this write.
+        if let Some(stop) = &state.stopped {
+            return Err(stop.clone().into());
+        }
+        for noted in noted {
+            state.active.note(*noted, self.options.index_interval_bytes);
+        }
+        match self.options.durability {
+            Durability::Durable => self.begin_sync(&mut state),
+            Durability::Os => self.advance_tail(state.active.end),
+        }
+        Ok(())
+    }
+
+    /// Seals the active segment and begins the next.
+    fn roll(&self) -> Result<(), AppendError> {
+        // First all of the old one, then the name of the new one: recovery calls bad bytes in a
+        // segment that is not the last corruption, and never a torn tail.
+        self.sync_now()?;
+        let end = self.state().active.end;
+        let file = files::create(self.disk.as_ref(), &self.folder, end.position)
+            .map_err(|error| self.broken("a segment could not be made", error))?;
+        let sealed = {
+            let mut state = self.state();
+            let sealed = Arc::new(std::mem::replace(&mut state.active, Index::empty(end)));
+            state.active_file = Arc::new(file);
+            state.sealed.push_back(Arc::clone(&sealed));
+            sealed
+        };
+        let path = files::index_path(&self.folder, sealed.base);
+        if let Err(error) = fs::write(&path, sealed.encode(self.identity)) {
+            debug!(path = %path.display(), %error, "no index was written; the next start reads the segment");
+        }
+        Ok(())
+    }
+
+    /// Keeps the reserve: it is for readers' cursors, retention and an orderly shutdown.
+    fn claim_room(&self, granted_bytes: &mut u64, bytes: u64) -> Result<(), AppendError> {
+        if *granted_bytes < bytes {
+            let free = self
+                .disk
+                .free_bytes(&self.folder)
+                .map_err(|error| self.broken("the free space is not known", error))?;
+            let left = free.saturating_sub(self.options.reserve_bytes);
+            if left < bytes {
+                *granted_bytes = 0;
+                return Err(AppendError::Full);
+            }
+            *granted_bytes = left.min(bytes.saturating_add(GRANT_BYTES));
+        }
+        *granted_bytes -= bytes;
+        Ok(())
+    }
+
+    pub(super) fn trim(&self, below: Position) -> Result<Position, AppendError> {
+        let _writer = self.writer()?;
+        loop {
+            let gone = {
+                let mut state = self.state();
+                if let Some(stop) = &state.stopped {
+                    return Err(stop.clone().into());
+                }
+                // Someone durable must stay behind: the next offset is known from it.
+                let may_go = |first: &Arc<Index>| {
+                    first.end.position <= below && first.end.position < state.synced
+                };
+                match state.sealed.front() {
+                    Some(first) if may_go(first) => state.sealed.pop_front(),
+                    _ => None,
+                }
+            };
+            let Some(gone) = gone else { break };
+            // From the oldest on, each made durable, so that a crash leaves no gap. The index goes
+            // first: one without a segment would never be looked at again.
+            let index = files::index_path(&self.folder, gone.base);
+            if let Err(error) = self.disk.unlink(&index)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(self.broken("an index could not be removed", error));
+            }
+            self.disk
+                .unlink(&files::segment_path(&self.folder, gone.base))
+                .and_then(|()| self.disk.sync_folder(&self.folder))
+                .map_err(|error| self.broken("a segment could not be removed", error))?;
+        }
+        Ok(self.earliest().0)
+    }
+
+    pub(super) fn close(&self) -> Result<(), AppendError> {
+        let _writer = self.writer()?;
+        self.sync_now()?;
+        self.stop(&mut self.state(), Stop::Closed);
+        Ok(())
+    }
+
+    fn writer(&self) -> Result<MutexGuard<'_, Writer>, AppendError> {
+        // Whoever panicked left the end of the file unknown.
+        self.writer.lock().map_err(|_| self.broken("an append was interrupted", "a defect in weir"))
+    }
+
+    fn broken(&self, what: &str, why: impl Display) -> AppendError {
+        self.stop(&mut self.state(), Stop::Broken(format!("{what}: {why}"))).into()
+    }
+}

@@ -1,0 +1,151 @@
+//! The host's side of one guest: what `wit/`'s imports do.
+//!
+//! Promises: whatever the guest passes, no call here panics, blocks or reaches beyond the stage's
+//! own effects; a refusal is a [`PluginFault`] with its cause. This side outlives the instance:
+//! after a trap a fresh one finds the batch's kept effects where they were.
+
+use bytes::Bytes;
+use wasmtime::Result;
+use weir_wire::ids::Timestamp;
+use weir_wire::record_batch::{Event, Header};
+
+use crate::bindings::weir::plugin::{context, log, outbox, state, types};
+use crate::effects::Effects;
+use crate::fault::fault;
+use crate::lines::{Level, Lines};
+use crate::memory::Memory;
+use crate::wasi::Inert;
+use crate::{BatchContext, EventContext, FaultCause};
+
+/// What a store carries.
+pub(crate) struct Guest {
+    pub(crate) effects: Effects,
+    pub(crate) lines: Lines,
+    pub(crate) memory: Memory,
+    pub(crate) wasi: Inert,
+    /// The batch in work.
+    pub(crate) batch: Option<BatchContext>,
+    /// Whether `process` runs. Outside of it (in `configure`, in a language's own start-up) there
+    /// is no event whose context, state or outbox this could be.
+    judging: bool,
+}
+
+impl Guest {
+    /// For a new stage.
+    pub(crate) fn new(effects: Effects, lines: Lines) -> Self {
+        Self {
+            effects,
+            lines,
+            memory: Memory::new(0),
+            wasi: Inert::default(),
+            batch: None,
+            judging: false,
+        }
+    }
+
+    /// A fresh instance takes over: nothing of the last one's memory or handles is left.
+    pub(crate) fn begin_instance(&mut self, memory_bytes: u64) {
+        self.memory = Memory::new(memory_bytes);
+        self.wasi = Inert::default();
+        self.lines.begin_event();
+        self.judging = false;
+    }
+
+    /// An event is judged from here on.
+    pub(crate) fn begin_event(&mut self, at: EventContext) {
+        self.memory.begin_call();
+        self.lines.begin_event();
+        self.effects.begin_event(at.may_emit);
+        if let Some(batch) = &self.batch {
+            self.wasi.begin_event(batch.now, batch.partition, at.offset_hint);
+        }
+        self.judging = true;
+    }
+
+    /// The guest has answered, or failed.
+    pub(crate) fn end_call(&mut self) {
+        self.lines.end_event();
+        self.judging = false;
+    }
+
+    fn batch(&self) -> Result<&BatchContext> {
+        match &self.batch {
+            Some(batch) if self.judging => Ok(batch),
+            _ => Err(outside("context")),
+        }
+    }
+
+    fn effects(&mut self, import: &str) -> Result<&mut Effects> {
+        if self.judging { Ok(&mut self.effects) } else { Err(outside(import)) }
+    }
+}
+
+fn outside(import: &str) -> wasmtime::Error {
+    let detail = format!("called {import} outside of process: only there is an event");
+    fault(FaultCause::Trap, detail).into()
+}
+
+impl context::Host for Guest {
+    fn now(&mut self) -> Result<u64> {
+        Ok(self.batch()?.now.0)
+    }
+    fn topic(&mut self) -> Result<String> {
+        Ok(self.batch()?.topic.as_str().to_owned())
+    }
+    fn partition(&mut self) -> Result<u32> {
+        Ok(self.batch()?.partition.0)
+    }
+    fn publisher(&mut self) -> Result<String> {
+        Ok(self.batch()?.publisher.as_str().to_owned())
+    }
+}
+
+impl state::Host for Guest {
+    fn get(&mut self, key: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        Ok(self.effects("state")?.get(&key).map(<[u8]>::to_vec))
+    }
+    fn set(&mut self, key: Vec<u8>, value: Vec<u8>, ttl_ms: Option<u64>) -> Result<()> {
+        Ok(self.effects("state")?.set(key, value, ttl_ms)?)
+    }
+    fn delete(&mut self, key: Vec<u8>) -> Result<()> {
+        Ok(self.effects("state")?.delete(key)?)
+    }
+    fn increment(&mut self, key: Vec<u8>, by: i64, ttl_ms: Option<u64>) -> Result<i64> {
+        Ok(self.effects("state")?.increment(key, by, ttl_ms)?)
+    }
+}
+
+impl outbox::Host for Guest {
+    fn emit(&mut self, topic: String, event: types::EventResult) -> Result<()> {
+        Ok(self.effects("outbox")?.emit(&topic, owned(event))?)
+    }
+}
+
+impl log::Host for Guest {
+    fn write(&mut self, level: log::Level, message: String) -> Result<()> {
+        let level = match level {
+            log::Level::Debug => Level::Debug,
+            log::Level::Info => Level::Info,
+            log::Level::Warn => Level::Warn,
+            log::Level::Error => Level::Error,
+        };
+        self.lines.write(level, &message);
+        Ok(())
+    }
+}
+
+impl types::Host for Guest {}
+
+/// A guest's event as ours; its bytes are moved, not copied.
+pub(crate) fn owned(event: types::EventResult) -> Event {
+    let header = |header: types::HeaderResult| Header {
+        name: header.name,
+        value: Some(Bytes::from(header.value)),
+    };
+    Event {
+        timestamp: Timestamp(event.timestamp),
+        key: event.key.map(Bytes::from),
+        value: Some(Bytes::from(event.value)),
+        headers: event.headers.into_iter().map(header).collect(),
+    }
+}

@@ -1,0 +1,111 @@
+//! Where components become plugins: compile, check against the world, load.
+//!
+//! One [`Host`] per process. It knows components and no topics; what a plugin is bound to comes
+//! with [`crate::Plugin::stage`].
+
+use std::sync::Arc;
+
+use wasmtime::component::{Component, HasSelf, Linker};
+use weir_wire::ids::{Digest, PluginName};
+
+use crate::artefact::Artefact;
+use crate::bindings::{Filter, FilterPre};
+use crate::check::{CompileError, check, invalid};
+use crate::engine::Ticking;
+use crate::fault::one_line;
+use crate::guest::Guest;
+use crate::plugin::Plugin;
+use crate::wasi;
+
+/// What a host may be told.
+#[derive(Debug, Clone)]
+pub struct HostOptions {
+    /// Bytes of a component at most.
+    pub component_bytes_max: u64,
+}
+
+impl Default for HostOptions {
+    /// 32 MiB: Python makes 18, StarlingMonkey 12.
+    fn default() -> Self {
+        Self { component_bytes_max: 32 << 20 }
+    }
+}
+
+/// The engine could not start: the machine lacks threads, address space or a supported CPU.
+#[derive(Debug, thiserror::Error)]
+#[error("the WebAssembly engine does not start: {0}")]
+pub struct HostError(String);
+
+/// An artefact that does not load here. Compile its component again.
+#[derive(Debug, thiserror::Error)]
+#[error("the compiled plugin does not load here, compile it again: {0}")]
+pub struct LoadError(String);
+
+/// The engine, and what components are linked to. Cheap to clone.
+#[derive(Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: HostOptions,
+    engine: Arc<Ticking>,
+    linker: Linker<Guest>,
+}
+
+impl Host {
+    /// Starts the engine and its ticking thread, which ends with the last clone, plugin and stage.
+    pub fn new(options: HostOptions) -> Result<Self, HostError> {
+        let start = || -> wasmtime::Result<Inner> {
+            let engine = Arc::new(Ticking::start()?);
+            let mut linker = Linker::new(engine.engine());
+            Filter::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+            wasi::add_to_linker(&mut linker)?;
+            Ok(Inner { options, engine, linker })
+        };
+        start().map(|inner| Self { inner: Arc::new(inner) }).map_err(|e| HostError(one_line(&e)))
+    }
+
+    /// Compiles a component, which can take ten seconds and a gigabyte: off the hot path, and for
+    /// uploads in a child process ([`crate::compile_file`]).
+    pub fn compile(&self, wasm: &[u8]) -> Result<Artefact, CompileError> {
+        check(wasm, self.inner.options.component_bytes_max)?;
+        let component = Component::from_binary(self.inner.engine.engine(), wasm)
+            .map_err(|error| invalid(format!("{error:#}")))?;
+        self.link(&component).map_err(|error| CompileError::WrongTypes { reason: one_line(&error) })?;
+        Artefact::of(&component).map_err(|error| invalid(one_line(&error)))
+    }
+
+    /// Makes a plugin of a compiled component: milliseconds, 50 for Python.
+    pub fn load(
+        &self,
+        name: PluginName,
+        digest: Digest,
+        artefact: &Artefact,
+    ) -> Result<Plugin, LoadError> {
+        let load = || self.link(&artefact.load(self.inner.engine.engine())?);
+        let filter = load().map_err(|error| LoadError(one_line(&error)))?;
+        Ok(Plugin::new(name, digest, filter, self.inner.engine.clone()))
+    }
+
+    /// The name under which the artefact of a component is kept: another engine, other settings
+    /// or another CPU give another name.
+    pub fn artefact_key(&self, digest: &Digest) -> String {
+        format!("{digest}-{:016x}", self.inner.engine.compatibility())
+    }
+
+    /// Bytes of a component at most.
+    pub fn component_bytes_max(&self) -> u64 {
+        self.inner.options.component_bytes_max
+    }
+
+    fn link(&self, component: &Component) -> wasmtime::Result<FilterPre<Guest>> {
+        FilterPre::new(self.inner.linker.instantiate_pre(component)?)
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,128 @@
+//! One function per route: names and body in, the counter's answer out.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use weir_wire::admin::{
+    BindingSpec, Chain, PluginDescription, Status, TopicDescription, TopicSpec,
+};
+use weir_wire::ids::{PluginName, TopicName};
+
+use super::body::{ComponentBody, JsonBody, Names};
+use super::problem::Refusal;
+use crate::control::{Control, ControlError};
+
+type Counter = State<Arc<Control>>;
+type Answer<T> = Result<Json<T>, Refusal>;
+
+const OPENAPI: &str = include_str!("../../openapi.json");
+
+pub async fn status(State(control): Counter) -> Json<Status> {
+    Json(control.status().await)
+}
+
+pub async fn topics(State(control): Counter) -> Json<Vec<TopicDescription>> {
+    Json(control.topics().await)
+}
+
+pub async fn topic(
+    State(control): Counter,
+    Names(topic): Names<TopicName>,
+) -> Answer<TopicDescription> {
+    Ok(Json(control.topic(&topic).await?))
+}
+
+pub async fn create_topic(
+    State(control): Counter,
+    JsonBody(spec): JsonBody<TopicSpec>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::CREATED, async move { control.create_topic(spec).await }).await
+}
+
+pub async fn delete_topic(
+    State(control): Counter,
+    Names(topic): Names<TopicName>,
+) -> Result<StatusCode, Refusal> {
+    finish(async move { control.delete_topic(&topic).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn plugins(State(control): Counter) -> Json<Vec<PluginDescription>> {
+    Json(control.plugins().await)
+}
+
+pub async fn plugin(
+    State(control): Counter,
+    Names(plugin): Names<PluginName>,
+) -> Answer<PluginDescription> {
+    Ok(Json(control.plugin(&plugin).await?))
+}
+
+pub async fn push_plugin(
+    State(control): Counter,
+    Names(plugin): Names<PluginName>,
+    ComponentBody(component): ComponentBody,
+) -> Result<Response, Refusal> {
+    change(StatusCode::CREATED, async move { control.push_plugin(plugin, component).await }).await
+}
+
+pub async fn delete_version(
+    State(control): Counter,
+    Names((plugin, version)): Names<(PluginName, String)>,
+) -> Result<StatusCode, Refusal> {
+    finish(async move { control.delete_plugin_version(&plugin, &version).await }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub async fn chain(State(control): Counter, Names(topic): Names<TopicName>) -> Answer<Chain> {
+    Ok(Json(control.chain(&topic).await?))
+}
+
+pub async fn bind(
+    State(control): Counter,
+    Names((topic, plugin)): Names<(TopicName, PluginName)>,
+    JsonBody(spec): JsonBody<BindingSpec>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::OK, async move { control.bind(&topic, plugin, spec).await }).await
+}
+
+pub async fn unbind(
+    State(control): Counter,
+    Names((topic, plugin)): Names<(TopicName, PluginName)>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::OK, async move { control.unbind(&topic, &plugin).await }).await
+}
+
+pub async fn rollback(
+    State(control): Counter,
+    Names((topic, plugin)): Names<(TopicName, PluginName)>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::OK, async move { control.rollback(&topic, &plugin).await }).await
+}
+
+pub async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+async fn change<T: Serialize + Send + 'static>(
+    status: StatusCode,
+    work: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+) -> Result<Response, Refusal> {
+    let done = finish(work).await?;
+    Ok((status, Json(done)).into_response())
+}
+
+/// Does a change in a task of its own: this one ends when its operator hangs up, and a change that
+/// ends half way would be recorded and not made.
+async fn finish<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+) -> Result<T, Refusal> {
+    match tokio::spawn(work).await {
+        Ok(done) => done.map_err(Refusal::from),
+        Err(_) => Err(Refusal::broke_down()),
+    }
+}

@@ -1,0 +1,258 @@
+//! `weir plugin bind | unbind | chain | rollback`: which plugins judge a topic, in which order.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand, ValueEnum};
+use weir_wire::admin::{self, BindingSpec, ChainChange, FailurePolicy};
+use weir_wire::ids::{PluginName, TopicName};
+
+use super::Failure;
+use super::context;
+use super::limits::{self, LimitFlag, limits};
+use super::output::Output;
+use super::plugin::VersionChoice;
+use super::table::{Align, Table, thousands};
+
+/// What to do with a topic's chain. A change holds from one exact offset of each partition on.
+#[derive(Debug, Subcommand)]
+pub enum Chain {
+    /// Put a plugin on a topic; if it is there already, swap its version, config and limits.
+    #[command(after_help = bind_help())]
+    Bind(Bind),
+    /// Take a plugin off a topic; its state is kept.
+    #[command(after_help = "Example:\n  weir plugin unbind flights daily-limit")]
+    Unbind {
+        /// The topic.
+        topic: TopicName,
+        /// The plugin.
+        name: PluginName,
+    },
+    /// Show the plugins of a topic in the order they judge.
+    #[command(name = "chain", after_help = "Example:\n  weir plugin chain flights")]
+    Show {
+        /// The topic.
+        topic: TopicName,
+    },
+    /// Bind what was bound before the last change of this plugin on this topic.
+    #[command(after_help = "Example:\n  weir plugin rollback flights daily-limit")]
+    Rollback {
+        /// The topic.
+        topic: TopicName,
+        /// The plugin.
+        name: PluginName,
+    },
+}
+
+/// What is not said is the default, also when the plugin is bound already: give --config,
+/// --emit and --limit again to keep them.
+#[derive(Debug, Args)]
+pub struct Bind {
+    /// The topic.
+    topic: TopicName,
+    /// The plugin; its newest version if none is named.
+    #[arg(value_name = "NAME[@VERSION]")]
+    plugin: VersionChoice,
+    /// Its place: chains run in rising order, equal ones by name [default: 0].
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    order: Option<i32>,
+    /// Handed to the plugin: JSON, or @FILE with JSON in it [default: {}].
+    #[arg(long, value_name = "JSON|@FILE")]
+    config: Option<String>,
+    /// What becomes of an event on which the plugin fails: closed rejects it, open lets it pass.
+    #[arg(long, default_value = "closed")]
+    on_failure: PolicyName,
+    /// A topic the plugin may emit side events to; may be given more than once.
+    #[arg(long, value_name = "TOPIC")]
+    emit: Vec<TopicName>,
+    /// What the plugin may use up; may be given more than once.
+    #[arg(long = "limit", value_name = "KEY=VALUE")]
+    limits: Vec<LimitFlag>,
+}
+
+/// `--on-failure`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum PolicyName {
+    /// The event is rejected with a retryable code.
+    Closed,
+    /// The event passes, stamped with a header.
+    Open,
+}
+
+impl From<PolicyName> for FailurePolicy {
+    fn from(name: PolicyName) -> Self {
+        match name {
+            PolicyName::Closed => Self::Closed,
+            PolicyName::Open => Self::Open,
+        }
+    }
+}
+
+fn bind_help() -> String {
+    format!(
+        "\
+Examples:
+  weir plugin bind flights daily-limit --emit notices \\
+       --config '{{\"limit\":2,\"key\":\"event\",\"time\":\"event\",\"notice\":\"notices\"}}'
+  weir plugin bind flights daily-limit@2 --config @limits.json --limit memory_bytes=128MiB
+
+{}",
+        limits::help()
+    )
+}
+
+impl Chain {
+    /// Does it.
+    pub async fn run(self, context: Option<&Path>, output: Output) -> Result<(), Failure> {
+        match self {
+            Self::Bind(bind) => {
+                let (topic, plugin, spec) = bind.spec()?;
+                let change = context::admin(context)?.bind(&topic, &plugin, &spec).await?;
+                output.answer(&change, |change| {
+                    let binding = change.chain.bindings.iter().find(|link| link.plugin == plugin);
+                    let version = binding.map_or(String::new(), |link| format!("@{}", link.version));
+                    changed(&format!("{plugin}{version} judges {topic}"), change)
+                })
+            }
+            Self::Unbind { topic, name } => {
+                let change = context::admin(context)?.unbind(&topic, &name).await?;
+                output.answer(&change, |change| {
+                    changed(&format!("{name} no longer judges {topic}"), change)
+                })
+            }
+            Self::Show { topic } => {
+                let chain = context::admin(context)?.chain(&topic).await?;
+                output.answer(&chain, |chain| shown(&topic, chain))
+            }
+            Self::Rollback { topic, name } => {
+                let change = context::admin(context)?.rollback(&topic, &name).await?;
+                output.answer(&change, |change| {
+                    changed(&format!("{name} on {topic} is as it was before its last change"), change)
+                })
+            }
+        }
+    }
+}
+
+impl Bind {
+    fn spec(self) -> Result<(TopicName, PluginName, BindingSpec), Failure> {
+        let VersionChoice { name, version } = self.plugin;
+        let spec = BindingSpec {
+            version,
+            order: self.order,
+            config: self.config.as_deref().map(config).transpose()?,
+            on_failure: self.on_failure.into(),
+            emit: self.emit,
+            limits: limits(&self.limits),
+        };
+        Ok((self.topic, name, spec))
+    }
+}
+
+/// JSON, or the file behind an `@`.
+fn config(text: &str) -> Result<serde_json::Value, Failure> {
+    let (text, whence) = match text.strip_prefix('@') {
+        None => (text.to_owned(), "--config".to_owned()),
+        Some(file) => {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                Failure::new(format!("cannot read {file}: {error}; check the path behind --config @"))
+            })?;
+            (text, file.to_owned())
+        }
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::new(format!("{whence} is not valid JSON ({error}); nothing was changed"))
+    })
+}
+
+/// A sentence, and from where it holds.
+fn changed(what: &str, change: &ChainChange) -> String {
+    let mut text = format!("{what} (chain revision {})\n", change.chain.revision);
+    if !change.since.is_empty() {
+        let mut table = Table::new([("PARTITION", Align::Right), ("FROM OFFSET", Align::Right)]);
+        for at in &change.since {
+            table.row([at.partition.to_string(), thousands(at.offset.0)]);
+        }
+        text += &table.to_string();
+    }
+    text
+}
+
+fn shown(topic: &TopicName, chain: &admin::Chain) -> String {
+    if chain.bindings.is_empty() {
+        return format!("no plugin judges {topic}; bind one with `weir plugin bind {topic} NAME`\n");
+    }
+    let mut table = Table::new([
+        ("ORDER", Align::Right),
+        ("PLUGIN", Align::Left),
+        ("DIGEST", Align::Left),
+        ("ON FAILURE", Align::Left),
+        ("EMITS TO", Align::Left),
+        ("CONFIG", Align::Left),
+    ]);
+    for link in &chain.bindings {
+        let topics: Vec<String> = link.emit.iter().map(ToString::to_string).collect();
+        table.row([
+            link.order.to_string(),
+            format!("{}@{}", link.plugin, link.version),
+            link.digest.short(),
+            match link.on_failure {
+                FailurePolicy::Closed => "closed".to_owned(),
+                FailurePolicy::Open => "open".to_owned(),
+            },
+            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
+            link.config.to_string(),
+        ]);
+    }
+    format!("chain of {topic}, revision {}\n{table}", chain.revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use std::io::Write;
+    use weir_wire::admin::{ChangedAt, Limits};
+    use weir_wire::ids::{ChainRevision, Digest, Offset, PartitionId};
+
+    fn check_config(text: &str, expected: Expect) {
+        let said = match config(text) {
+            Ok(value) => value.to_string(),
+            Err(failure) => failure.to_string(),
+        };
+        expected.assert_eq(&said);
+    }
+
+    #[test]
+    fn a_config_is_json_or_a_file_of_it() {
+        check_config("{\"limit\": 2}", expect![[r#"{"limit":2}"#]]);
+        check_config("{limit:2}", expect![[""]]);
+        check_config("@/nowhere/limits.json", expect![[""]]);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write!(file, "{{\"limit\": 3}}").unwrap();
+        check_config(&format!("@{}", file.path().display()), expect![[r#"{"limit":3}"#]]);
+    }
+
+    fn chain() -> admin::Chain {
+        let binding = admin::Binding {
+            plugin: PluginName::parse("daily-limit").unwrap(),
+            version: 2,
+            digest: Digest([0xAB; 32]),
+            order: 0,
+            config: serde_json::json!({"limit": 2}),
+            on_failure: FailurePolicy::Closed,
+            emit: vec![TopicName::parse("notices").unwrap()],
+            limits: Limits::default(),
+        };
+        admin::Chain { revision: ChainRevision(3), bindings: vec![binding] }
+    }
+
+    #[test]
+    fn a_chain_is_a_table_for_people() {
+        let topic = TopicName::parse("flights").unwrap();
+        expect![[""]].assert_eq(&shown(&topic, &chain()));
+        expect![[""]].assert_eq(&shown(&topic, &admin::Chain::default()));
+        let at = |partition, offset| ChangedAt { partition: PartitionId(partition), offset: Offset(offset) };
+        let change = ChainChange { chain: chain(), since: vec![at(0, 1_204), at(1, 98)] };
+        expect![[""]].assert_eq(&changed("daily-limit@2 judges flights", &change));
+    }
+}

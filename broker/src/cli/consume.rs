@@ -1,0 +1,122 @@
+//! `weir consume`: every event one line of JSON.
+//!
+//! Promises: a group's offsets are committed only after the events before them were written out,
+//! so an event may be printed twice and is never missed. A reader that goes away ends it quietly.
+
+use std::io::{self, BufWriter, StdoutLock, Write};
+use std::path::Path;
+use std::pin::pin;
+
+use clap::Args;
+use futures::FutureExt;
+use weir_client::{ConsumedEvent, Consumer, ConsumerOptions, From};
+use weir_wire::ids::{GroupName, PartitionId, TopicName};
+
+use super::Failure;
+use super::context;
+use super::start::start;
+use super::event_json;
+use super::output::unwritable;
+
+/// Events printed between two looks at Ctrl-C and two commits, while more are ready.
+const EVENTS_PER_COMMIT: u64 = 1_000;
+/// Bytes of lines that wait to be written at most.
+const OUT_BYTES: usize = 256 << 10;
+
+/// Follows the topic until Ctrl-C, --count or --until-end. Each line is
+/// {"topic","partition","offset","timestamp","key","value","headers"}; the timestamp is the
+/// producer's, in ms since 1970; bytes that are not UTF-8 are {"base64":…}; headers are a list of
+/// {"name","value"}. Events of one partition come in order.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  weir consume flights --from earliest --until-end
+  weir consume flights --from 2013-01-02T00:00:00Z --count 10
+  weir consume notices --group mailer          goes on where the group stopped")]
+pub struct Consume {
+    /// Which topic.
+    topic: TopicName,
+    /// Go on where this group stopped, and remember how far it got.
+    #[arg(long)]
+    group: Option<GroupName>,
+    /// earliest, latest, an offset, or a time (the first event with that timestamp or a later
+    /// one) [default: where --group stopped, else earliest].
+    #[arg(long, value_name = "earliest|latest|OFFSET|RFC3339", value_parser = start)]
+    from: Option<From>,
+    /// Only this partition.
+    #[arg(long, value_name = "P")]
+    partition: Option<u32>,
+    /// End after this many events.
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// End where the topic ends now.
+    #[arg(long)]
+    until_end: bool,
+}
+
+impl Consume {
+    /// Prints events until there is a reason to end.
+    pub async fn run(self, context: Option<&Path>) -> Result<(), Failure> {
+        let client = context::client(context).await?;
+        let begin = if self.group.is_some() { From::Committed } else { From::Earliest };
+        let options = ConsumerOptions {
+            partitions: self.partition.map(|partition| vec![PartitionId(partition)]),
+            from: self.from.unwrap_or(begin),
+            until_end: self.until_end,
+            group: self.group.clone(),
+            ..ConsumerOptions::default()
+        };
+        let consumer = client.consumer(&self.topic, options).await?;
+        let mut printing = Printing {
+            consumer,
+            commits: self.group.is_some(),
+            out: BufWriter::with_capacity(OUT_BYTES, io::stdout().lock()),
+            unsettled: 0,
+        };
+        let end = printing.run(self.count.unwrap_or(u64::MAX)).await;
+        let settled = printing.settle().await;
+        printing.consumer.close().await;
+        client.close().await;
+        end.and(settled)
+    }
+}
+
+/// A consumer and the lines that were made of its events.
+struct Printing {
+    consumer: Consumer,
+    commits: bool,
+    out: BufWriter<StdoutLock<'static>>,
+    /// Events given by the consumer that may not have been written out yet.
+    unsettled: u64,
+}
+
+impl Printing {
+    async fn run(&mut self, count: u64) -> Result<(), Failure> {
+        let mut interrupt = pin!(tokio::signal::ctrl_c());
+        for _ in 0..count {
+            let next = match self.consumer.next().now_or_never() {
+                Some(next) if self.unsettled < EVENTS_PER_COMMIT => next,
+                Some(next) => {
+                    self.print_next(next)?;
+                    self.settle().await?;
+                    if interrupt.as_mut().now_or_never().is_some() {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                // Nothing is ready: who reads us should have what there is.
+                None => {
+                    self.settle().await?;
+                    tokio::select! {
+                        next = self.consumer.next() => next,
+                        _ = interrupt.as_mut() => return Ok(()),
+                    }
+                }
+            };
+            if !self.print_next(next)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! `weir plugin`: upload, list, describe, delete; what binds plugins to topics is in `chain`.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Subcommand;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use weir_wire::admin::{PluginDescription, PluginVersion};
+use weir_wire::ids::{PluginName, Timestamp};
+
+use super::Failure;
+use super::chain::Chain;
+use super::context;
+use super::output::Output;
+use super::table::{Align, Table, bytes, thousands};
+
+/// Bytes of a component at most: the broker's limit, looked at before it is read.
+const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+
+/// What to do with plugins.
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// Upload a component as the newest version of a plugin.
+    #[command(after_help = "\
+Example:
+  weir plugin push daily-limit plugins/daily-limit/daily-limit.wasm
+
+A pushed plugin judges nothing until it is bound to a topic.")]
+    Push {
+        /// The plugin: 1 to 64 of a-z 0-9 -, beginning with a letter.
+        name: PluginName,
+        /// The component: a WebAssembly component of the world weir:plugin/filter.
+        #[arg(value_name = "FILE.wasm")]
+        file: PathBuf,
+    },
+    /// List all plugins.
+    #[command(after_help = "Example:\n  weir plugin list")]
+    List,
+    /// Show a plugin's versions.
+    #[command(after_help = "Example:\n  weir plugin describe daily-limit")]
+    Describe {
+        /// Which.
+        name: PluginName,
+    },
+    /// Delete a version that is bound nowhere.
+    #[command(after_help = "Example:\n  weir plugin delete daily-limit@1")]
+    Delete {
+        /// Which: the version is a number, a digest, or the beginning of one.
+        #[arg(value_name = "NAME@VERSION")]
+        version: OneVersion,
+    },
+    #[command(flatten)]
+    Chain(Chain),
+}
+
+/// `NAME[@VERSION]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionChoice {
+    /// The plugin.
+    pub name: PluginName,
+    /// A number, a digest, or the beginning of one; `None` is the newest.
+    pub version: Option<String>,
+}
+
+impl FromStr for VersionChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, version) = match text.split_once('@') {
+            Some((_, "")) => return Err("a version follows the @, as in daily-limit@2".to_owned()),
+            Some((name, version)) => (name, Some(version.to_owned())),
+            None => (text, None),
+        };
+        let name = PluginName::parse(name).map_err(|error| error.to_string())?;
+        Ok(Self { name, version })
+    }
+}
+
+/// `NAME@VERSION`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneVersion {
+    name: PluginName,
+    version: String,
+}
+
+impl FromStr for OneVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let VersionChoice { name, version } = text.parse()?;
+        let missing = || format!("name the version too, as in {name}@1");
+        Ok(Self { version: version.ok_or_else(missing)?, name })
+    }
+}
+
+impl Plugin {
+    /// Does it.
+    pub async fn run(self, context: Option<&Path>, output: Output) -> Result<(), Failure> {
+        match self {
+            Self::Push { name, file } => {
+                let component = read_component(&file)?;
+                let admin = context::admin(context)?;
+                output.answer(&admin.push_plugin(&name, component).await?, pushed)
+            }
+            Self::List => {
+                let plugins = context::admin(context)?.plugins().await?;
+                output.answer(&plugins, |plugins| listed(plugins))
+            }
+            Self::Describe { name } => {
+                output.answer(&context::admin(context)?.plugin(&name).await?, described)
+            }
+            Self::Delete { version: OneVersion { name, version } } => {
+                context::admin(context)?.delete_plugin_version(&name, &version).await?;
+                let deleted = json!({ "deleted": format!("{name}@{version}") });
+                output.answer(&deleted, |_| format!("plugin {name}@{version} is deleted\n"))
+            }
+            Self::Chain(chain) => chain.run(context, output).await,
+        }
+    }
+}
+
+fn read_component(file: &Path) -> Result<Vec<u8>, Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::new(format!("cannot read {}: {error}; check the path", file.display()))
+    };
+    let bytes = std::fs::metadata(file).map_err(unreadable)?.len();
+    if COMPONENT_BYTES_MAX < bytes {
+        return Err(Failure::new(format!(
+            "{} has {bytes} bytes; a component has at most {COMPONENT_BYTES_MAX}",
+            file.display()
+        )));
+    }
+    std::fs::read(file).map_err(unreadable)
+}
+
+fn pushed(version: &PluginVersion) -> String {
+    format!(
+        "{}@{} sha256:{} ({})\n",
+        version.name,
+        version.version,
+        version.digest,
+        bytes(version.bytes)
+    )
+}
+
+fn listed(plugins: &[PluginDescription]) -> String {
+    if plugins.is_empty() {
+        return "there are no plugins; upload one with `weir plugin push NAME FILE.wasm`\n".to_owned();
+    }
+    let mut table = Table::new([
+        ("PLUGIN", Align::Left),
+        ("VERSIONS", Align::Right),
+        ("NEWEST", Align::Right),
+        ("DIGEST", Align::Left),
+        ("BOUND TO", Align::Left),
+    ]);
+    for plugin in plugins {
+        let newest = plugin.versions.last();
+        let bound = plugin.versions.iter().flat_map(|version| &version.bound_to);
+        let topics: Vec<String> = bound.map(ToString::to_string).collect();
+        table.row([
+            plugin.name.to_string(),
+            thousands(plugin.versions.len() as u64),
+            newest.map_or("-".to_owned(), |version| format!("@{}", version.version)),
+            newest.map_or("-".to_owned(), |version| version.digest.short()),
+            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
+        ]);
+    }
+    table.to_string()
+}
+
+fn described(plugin: &PluginDescription) -> String {
+    let mut table = Table::new([
+        ("VERSION", Align::Left),
+        ("DIGEST", Align::Left),
+        ("SIZE", Align::Right),
+        ("PUSHED", Align::Left),
+        ("BOUND TO", Align::Left),
+    ]);
+    for version in &plugin.versions {
+        let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
+        table.row([
+            format!("{}@{}", version.name, version.version),
+            version.digest.to_string(),
+            bytes(version.bytes),
+            when(version.pushed_at),
+            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
+        ]);
+    }
+    table.to_string()
+}
+
+/// A time to the second; the number itself where it lies beyond the calendar.
+fn when(time: Timestamp) -> String {
+    let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
+    let date = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_else(|| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use weir_wire::ids::{Digest, TopicName};
+
+    #[test]
+    fn a_version_is_named_behind_an_at() {
+        let choice = |text: &str| text.parse::<VersionChoice>();
+        assert_eq!(choice("daily-limit").unwrap().version, None);
+        assert_eq!(choice("daily-limit@2").unwrap().version.as_deref(), Some("2"));
+        assert!(choice("daily-limit@").unwrap_err().contains("follows the @"));
+        assert!(choice("Daily").unwrap_err().contains("beginning with a letter"));
+        assert_eq!("a@1".parse::<OneVersion>().unwrap().version, "1");
+        assert_eq!("a".parse::<OneVersion>().unwrap_err(), "name the version too, as in a@1");
+    }
+
+    #[test]
+    fn plugins_are_tables_for_people() {
+        let name = PluginName::parse("daily-limit").unwrap();
+        let version = |number: u32, bound_to: &[&str]| PluginVersion {
+            name: name.clone(),
+            version: number,
+            digest: Digest([number as u8; 32]),
+            bytes: 70_000,
+            pushed_at: Timestamp(1_357_034_400_123),
+            bound_to: bound_to.iter().map(|topic| TopicName::parse(topic).unwrap()).collect(),
+        };
+        let versions = vec![version(1, &["flights"]), version(2, &[])];
+        let plugin = PluginDescription { name: name.clone(), versions };
+        expect![[""]].assert_eq(&pushed(&plugin.versions[0]));
+        expect![[""]].assert_eq(&described(&plugin));
+        expect![[""]].assert_eq(&listed(&[plugin]));
+    }
+}

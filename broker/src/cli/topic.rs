@@ -1,0 +1,218 @@
+//! `weir topic`: create, list, describe, delete.
+
+use std::path::Path;
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
+use weir_wire::admin::{Durability, TopicDescription, TopicSpec};
+use weir_wire::ids::TopicName;
+
+use super::Failure;
+use super::context;
+use super::output::Output;
+use super::table::{Align, Table, bytes, thousands};
+
+/// What to do with topics.
+#[derive(Debug, Subcommand)]
+pub enum Topic {
+    /// Create a topic.
+    #[command(after_help = "\
+Examples:
+  weir topic create flights --partitions 4
+  weir topic create clicks --durability os --retention-ms 604800000")]
+    Create {
+        /// Its name: 1 to 249 of a-z A-Z 0-9 . _ -
+        name: TopicName,
+        /// How many partitions; events with one key are in one partition, in order.
+        #[arg(long, default_value_t = 1, value_name = "N")]
+        partitions: u32,
+        /// When a publisher hears "accepted".
+        #[arg(long, default_value = "durable")]
+        durability: DurabilityName,
+        /// Events older than this may be trimmed [default: kept].
+        #[arg(long, value_name = "N")]
+        retention_ms: Option<u64>,
+        /// A partition larger than this may be trimmed [default: kept].
+        #[arg(long, value_name = "N")]
+        retention_bytes: Option<u64>,
+    },
+    /// List all topics.
+    #[command(after_help = "Example:\n  weir topic list --json")]
+    List,
+    /// Show a topic and each of its partitions.
+    #[command(after_help = "Example:\n  weir topic describe flights")]
+    Describe {
+        /// Which.
+        name: TopicName,
+    },
+    /// Delete a topic with all its events.
+    #[command(after_help = "Example:\n  weir topic delete flights")]
+    Delete {
+        /// Which.
+        name: TopicName,
+    },
+}
+
+/// `--durability`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum DurabilityName {
+    /// After the event is on the disk (fdatasync).
+    Durable,
+    /// After the write: faster, and a power cut can lose the last events.
+    Os,
+}
+
+impl From<DurabilityName> for Durability {
+    fn from(name: DurabilityName) -> Self {
+        match name {
+            DurabilityName::Durable => Self::Durable,
+            DurabilityName::Os => Self::Os,
+        }
+    }
+}
+
+impl Topic {
+    /// Does it.
+    pub async fn run(self, context: Option<&Path>, output: Output) -> Result<(), Failure> {
+        let admin = context::admin(context)?;
+        match self {
+            Self::Create { name, partitions, durability, retention_ms, retention_bytes } => {
+                let durability = durability.into();
+                let spec = TopicSpec { name, partitions, durability, retention_ms, retention_bytes };
+                output.answer(&admin.create_topic(&spec).await?, created)
+            }
+            Self::List => output.answer(&admin.topics().await?, |topics| listed(topics)),
+            Self::Describe { name } => output.answer(&admin.topic(&name).await?, described),
+            Self::Delete { name } => {
+                admin.delete_topic(&name).await?;
+                output.answer(&json!({ "deleted": name }), |_| format!("topic {name} is deleted\n"))
+            }
+        }
+    }
+}
+
+fn created(topic: &TopicDescription) -> String {
+    let partitions = match topic.partitions.len() {
+        1 => "1 partition".to_owned(),
+        many => format!("{many} partitions"),
+    };
+    format!("topic {} is created with {partitions}\n", topic.name)
+}
+
+fn listed(topics: &[TopicDescription]) -> String {
+    if topics.is_empty() {
+        return "there are no topics; create one with `weir topic create NAME`\n".to_owned();
+    }
+    let mut table = Table::new([
+        ("TOPIC", Align::Left),
+        ("PARTITIONS", Align::Right),
+        ("EVENTS", Align::Right),
+        ("STORED", Align::Right),
+        ("DURABILITY", Align::Left),
+        ("STATE", Align::Left),
+    ]);
+    for topic in topics {
+        let sum = |of: fn(&_) -> u64| topic.partitions.iter().map(of).sum();
+        let stopped = topic.partitions.iter().filter(|partition| partition.stopped.is_some());
+        table.row([
+            topic.name.to_string(),
+            topic.partitions.len().to_string(),
+            thousands(sum(|partition| partition.high_watermark.0 - partition.earliest.0)),
+            bytes(sum(|partition| partition.stored_bytes)),
+            durability(topic.durability).to_owned(),
+            match stopped.count() {
+                0 => "serving".to_owned(),
+                count => format!("{count} stopped"),
+            },
+        ]);
+    }
+    table.to_string()
+}
+
+fn described(topic: &TopicDescription) -> String {
+    let kept = |limit: Option<u64>, unit: &str| {
+        limit.map_or("for ever".to_owned(), |limit| format!("{} {unit}", thousands(limit)))
+    };
+    let mut text = format!(
+        "topic       {} (id {})\ndurability  {}\nkept        {}, {}\n\n",
+        topic.name,
+        topic.id,
+        durability(topic.durability),
+        kept(topic.retention_ms, "ms"),
+        topic.retention_bytes.map_or("any size".to_owned(), |limit| format!("up to {} a partition", bytes(limit))),
+    );
+    let mut table = Table::new([
+        ("PARTITION", Align::Right),
+        ("EARLIEST", Align::Right),
+        ("NEXT", Align::Right),
+        ("STORED", Align::Right),
+        ("CHAIN", Align::Right),
+        ("ACCEPTED", Align::Right),
+        ("DROPPED", Align::Right),
+        ("REJECTED", Align::Right),
+        ("FAULTED", Align::Right),
+        ("OUTBOX", Align::Right),
+        ("STATE", Align::Left),
+    ]);
+    for partition in &topic.partitions {
+        table.row([
+            partition.partition.to_string(),
+            thousands(partition.earliest.0),
+            thousands(partition.high_watermark.0),
+            bytes(partition.stored_bytes),
+            format!("r{}", partition.chain_revision),
+            thousands(partition.judged.accepted),
+            thousands(partition.judged.dropped),
+            thousands(partition.judged.rejected),
+            thousands(partition.judged.faulted),
+            thousands(partition.outbox_pending),
+            partition.stopped.as_ref().map_or("serving".to_owned(), |why| format!("stopped: {why}")),
+        ]);
+    }
+    text += &table.to_string();
+    text += "\nACCEPTED to FAULTED count what was judged since the broker started.\n";
+    text
+}
+
+fn durability(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Durable => "durable",
+        Durability::Os => "os",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use weir_wire::admin::{JudgedCounts, PartitionDescription};
+    use weir_wire::ids::{ChainRevision, Offset, PartitionId, Timestamp, TopicId};
+
+    fn flights() -> TopicDescription {
+        TopicDescription {
+            name: TopicName::parse("flights").unwrap(),
+            id: TopicId(1),
+            durability: Durability::Durable,
+            retention_ms: None,
+            retention_bytes: Some(1 << 30),
+            partitions: vec![PartitionDescription {
+                partition: PartitionId(0),
+                earliest: Offset(0),
+                high_watermark: Offset(9_531),
+                stored_bytes: 1_377_996,
+                partition_time: Timestamp(0),
+                chain_revision: ChainRevision(2),
+                stopped: None,
+                judged: JudgedCounts { accepted: 9_531, rejected: 469, ..JudgedCounts::default() },
+                outbox_pending: 0,
+            }],
+        }
+    }
+
+    #[test]
+    fn topics_are_tables_for_people() {
+        expect![[""]].assert_eq(&listed(&[flights()]));
+        expect![[""]].assert_eq(&described(&flights()));
+        expect![[""]].assert_eq(&created(&flights()));
+    }
+}

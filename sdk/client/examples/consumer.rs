@@ -1,0 +1,27 @@
+//! Prints what a group has not yet seen of a topic, and follows its tail.
+//! `cargo run -p weir-client --example consumer -- bookings`
+
+use weir_client::{Client, ClientConfig, ConsumerOptions, From, default_context};
+use weir_wire::ids::{GroupName, TopicName};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let topic = TopicName::parse(&std::env::args().nth(1).ok_or("name a topic")?)?;
+    let client = Client::connect(ClientConfig::from_context(default_context())?).await?;
+    let options = ConsumerOptions {
+        from: From::Committed,
+        group: Some(GroupName::parse("printer")?),
+        ..ConsumerOptions::default()
+    };
+    let mut consumer = client.consumer(&topic, options).await?;
+    while let Some(batch) = consumer.next_batch().await {
+        let batch = batch?;
+        for (offset, event) in &batch.events {
+            let value = event.value.as_deref().unwrap_or_default();
+            println!("{}/{offset}: {}", batch.partition, String::from_utf8_lossy(value));
+        }
+        // After the work: a crash in between shows these events again, and loses none.
+        consumer.commit().await?;
+    }
+    Ok(())
+}

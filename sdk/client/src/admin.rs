@@ -1,0 +1,274 @@
+//! The admin API of a broker, route by route.
+//!
+//! Promises: every call has a deadline; a refusal keeps the broker's code and sentence. Not here:
+//! retries: an operator who reads the answer decides.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{Method, RequestBuilder, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use weir_wire::admin::{
+    BindingSpec, Chain, ChainChange, PluginDescription, PluginVersion, Problem, Status,
+    TopicDescription, TopicSpec,
+};
+use weir_wire::ids::{PluginName, TopicName};
+
+use crate::config::ClientConfig;
+
+/// A request that only looks, or changes the catalog.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+/// A request that makes the broker compile or configure a plugin: its own limit is a minute, and
+/// several wait their turn.
+const COMPILE_DEADLINE: Duration = Duration::from_secs(180);
+/// Bytes of an answer at most: 4,096 partitions described are under 2 MiB.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Why an admin call did not succeed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AdminError {
+    /// The broker refused: 4xx, change the request; 503, try again later.
+    #[error("{} ({})", problem.message, problem.code)]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Its stable code and its sentence.
+        problem: Problem,
+    },
+    /// Nobody answered. The operator looks whether the broker runs; whether a change was made is
+    /// unknown if the connection broke half way.
+    #[error("no broker answers at {admin}: {reason}; is one running there?")]
+    Unreachable {
+        /// Where its admin door should be.
+        admin: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// The answer is not this API's. Please report it, unless another server has the address.
+    #[error(
+        "the answer of {admin} is not weir's: {reason}; do client and broker have the same version?"
+    )]
+    Protocol {
+        /// Who answered.
+        admin: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The admin address is none.
+    #[error("{0}")]
+    Config(String),
+}
+
+impl AdminError {
+    /// The stable code, where the broker gave one.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { problem, .. } => Some(&problem.code),
+            Self::Unreachable { .. } | Self::Protocol { .. } | Self::Config(_) => None,
+        }
+    }
+}
+
+/// The admin API of one broker. Cheap to clone. Every method fails with [`AdminError`].
+#[derive(Debug, Clone)]
+pub struct Admin {
+    http: reqwest::Client,
+    base: Url,
+    config: ClientConfig,
+}
+
+impl Admin {
+    /// Prepares the way; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`AdminError::Config`] when the address is not `http://host:port`.
+    pub fn new(config: &ClientConfig) -> Result<Self, AdminError> {
+        let wrong = |reason: String| {
+            let admin = &config.admin;
+            AdminError::Config(format!(
+                "{admin:?} is no admin address: {reason}; write http://host:port"
+            ))
+        };
+        let base = Url::parse(&config.admin).map_err(|error| wrong(error.to_string()))?;
+        if base.scheme() != "http" || base.host().is_none() {
+            return Err(wrong("it is not HTTP".to_owned()));
+        }
+        // Proxies are for the wide world; this door is on loopback.
+        let http = reqwest::Client::builder().no_proxy().build();
+        let http = http.map_err(|error| AdminError::Config(error.to_string()))?;
+        Ok(Self { http, base, config: config.clone() })
+    }
+
+    /// The broker at a glance.
+    pub async fn status(&self) -> Result<Status, AdminError> {
+        self.ask(Method::GET, &["status"]).await
+    }
+
+    /// All topics of users.
+    pub async fn topics(&self) -> Result<Vec<TopicDescription>, AdminError> {
+        self.ask(Method::GET, &["topics"]).await
+    }
+
+    /// Creates a topic.
+    pub async fn create_topic(&self, spec: &TopicSpec) -> Result<TopicDescription, AdminError> {
+        self.tell(Method::POST, &["topics"], spec).await
+    }
+
+    /// One topic, with its partitions.
+    pub async fn topic(&self, topic: &TopicName) -> Result<TopicDescription, AdminError> {
+        self.ask(Method::GET, &["topics", topic.as_str()]).await
+    }
+
+    /// Deletes a topic with everything in it.
+    pub async fn delete_topic(&self, topic: &TopicName) -> Result<(), AdminError> {
+        self.delete(&["topics", topic.as_str()]).await
+    }
+
+    /// All plugins.
+    pub async fn plugins(&self) -> Result<Vec<PluginDescription>, AdminError> {
+        self.ask(Method::GET, &["plugins"]).await
+    }
+
+    /// One plugin, with its versions.
+    pub async fn plugin(&self, plugin: &PluginName) -> Result<PluginDescription, AdminError> {
+        self.ask(Method::GET, &["plugins", plugin.as_str()]).await
+    }
+
+    /// Uploads a component as the plugin's next version. The broker checks and compiles it.
+    pub async fn push_plugin(
+        &self,
+        plugin: &PluginName,
+        component: Bytes,
+    ) -> Result<PluginVersion, AdminError> {
+        let request = self
+            .request(Method::POST, &["plugins", plugin.as_str(), "versions"])
+            .header("content-type", "application/wasm")
+            .timeout(COMPILE_DEADLINE)
+            .body(component);
+        self.answer(request).await
+    }
+
+    /// Deletes a version (a number, a digest or the beginning of one) that no chain has.
+    pub async fn delete_plugin_version(
+        &self,
+        plugin: &PluginName,
+        version: &str,
+    ) -> Result<(), AdminError> {
+        self.delete(&["plugins", plugin.as_str(), "versions", version]).await
+    }
+
+    /// A topic's plugins in the order they judge.
+    pub async fn chain(&self, topic: &TopicName) -> Result<Chain, AdminError> {
+        self.ask(Method::GET, &["topics", topic.as_str(), "chain"]).await
+    }
+
+    /// Binds a plugin to a topic, or changes its binding there.
+    pub async fn bind(
+        &self,
+        topic: &TopicName,
+        plugin: &PluginName,
+        spec: &BindingSpec,
+    ) -> Result<ChainChange, AdminError> {
+        self.tell(Method::PUT, &["topics", topic.as_str(), "chain", plugin.as_str()], spec).await
+    }
+
+    /// Takes a plugin off a topic.
+    pub async fn unbind(
+        &self,
+        topic: &TopicName,
+        plugin: &PluginName,
+    ) -> Result<ChainChange, AdminError> {
+        self.ask(Method::DELETE, &["topics", topic.as_str(), "chain", plugin.as_str()]).await
+    }
+
+    /// Puts the binding back to what it was before its last change.
+    pub async fn rollback(
+        &self,
+        topic: &TopicName,
+        plugin: &PluginName,
+    ) -> Result<ChainChange, AdminError> {
+        let path = ["topics", topic.as_str(), "chain", plugin.as_str(), "rollback"];
+        let request = self.request(Method::POST, &path).timeout(COMPILE_DEADLINE);
+        self.answer(request).await
+    }
+
+    /// The broker's OpenAPI document.
+    pub async fn openapi(&self) -> Result<serde_json::Value, AdminError> {
+        self.answer(self.request_at(Method::GET, &["openapi.json"])).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+    ) -> Result<T, AdminError> {
+        self.answer(self.request(method, path)).await
+    }
+
+    async fn tell<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, AdminError> {
+        self.answer(self.request(method, path).timeout(COMPILE_DEADLINE).json(body)).await
+    }
+
+    async fn delete(&self, path: &[&str]) -> Result<(), AdminError> {
+        self.whole_answer(self.request(Method::DELETE, path)).await.map(drop)
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        self.request_at(method, &[&["v1"], path].concat())
+    }
+
+    /// Every part of the path is one segment, whatever characters a caller put into it.
+    fn request_at(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        self.http
+            .request(method, url)
+            .bearer_auth(self.config.token.reveal())
+            .timeout(ANSWER_DEADLINE)
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, AdminError> {
+        let body = self.whole_answer(request).await?;
+        serde_json::from_slice(&body).map_err(|error| self.not_weirs(error))
+    }
+
+    async fn whole_answer(&self, request: RequestBuilder) -> Result<Vec<u8>, AdminError> {
+        let mut answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if ANSWER_BYTES_MAX < body.len() + chunk.len() {
+                return Err(self.not_weirs("it does not end"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(body);
+        }
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(AdminError::Refused { status: status.as_u16(), problem }),
+            Err(_) => Err(self.not_weirs(format!("status {status} without a reason"))),
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> AdminError {
+        // The outer error names the URL; the innermost says what happened.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        AdminError::Unreachable { admin: self.config.admin.clone(), reason: cause.to_string() }
+    }
+
+    fn not_weirs(&self, reason: impl ToString) -> AdminError {
+        AdminError::Protocol { admin: self.config.admin.clone(), reason: reason.to_string() }
+    }
+}

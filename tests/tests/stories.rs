@@ -1,0 +1,10 @@
+//! What users do with weir, told from outside with the real program; one module per story.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod stories {
+    mod demo;
+    mod doors;
+    mod flights;
+    mod lifecycle;
+    mod wrong_things;
+}
