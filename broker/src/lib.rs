@@ -11,6 +11,7 @@
 
 pub mod cli;
 pub mod demo;
+mod table;
 pub mod serve;
 
 mod admin;

@@ -1,1 +1,7 @@
-fn main(){}
+//! The binary `weir`: everything is in the library, so that tests can start a broker too.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weir::cli::main()
+}

@@ -22,7 +22,7 @@ use crate::router::Router;
 use crate::producer_ids::ProducerIds;
 use crate::committed_offsets::GroupOffsets;
 use crate::registry::Registry;
-use crate::shelf::Shelf;
+use crate::shelf::{Shelf, ShelfError};
 use crate::home::{Home, HomeError};
 
 /// Threads that judge at least: a rule that burns its whole time budget holds one of them, and the
@@ -105,6 +105,9 @@ pub enum ServeError {
     /// A view cannot be opened.
     #[error(transparent)]
     View(#[from] ViewError),
+    /// The plugins cannot be run.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
     /// The broker's own topics cannot be read.
     #[error("{0}")]
     Internal(#[from] Fault),

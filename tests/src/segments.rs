@@ -20,7 +20,8 @@ pub fn read(folder: &Path) -> Vec<Record> {
         let mut bytes = Bytes::from(fs::read(&file).unwrap());
         let sets = RecordBatchDecoder::decode_all(&mut bytes)
             .unwrap_or_else(|e| panic!("{} is not a row of record batches: {e}", file.display()));
-        records.extend(sets.into_iter().flat_map(|set| set.records).filter(|record| !record.control));
+        records
+            .extend(sets.into_iter().flat_map(|set| set.records).filter(|record| !record.control));
     }
     records
 }

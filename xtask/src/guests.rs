@@ -23,6 +23,7 @@ use std::process::Command;
 
 use sha2::{Digest, Sha256};
 use wit_component::{ComponentEncoder, DecodedWasm};
+use wit_parser::WorldItem;
 
 use crate::root;
 
@@ -33,6 +34,10 @@ const DEBIAN_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "l
 
 /// Where Debian's library source lies; std is then built with the guest.
 const DEBIAN_STD: &str = "/usr/lib/rustlib/src/rust/library";
+
+/// Cargo hashes the path of a package that lies outside the guest's own workspace, as sdk/plugin
+/// does, into its symbols and so into the bytes. Under this link every tree has one path.
+const BUILD_ROOT: &str = "/tmp/weir-guests";
 
 /// All that a rule may import.
 const CONTRACT: &str = "weir:plugin/";
@@ -50,6 +55,7 @@ pub fn run(check: bool) -> Result<(), String> {
     match toolchain {
         Some(toolchain) => {
             println!("guest toolchain: {}", toolchain.record().replace('\n', "; "));
+            let _link = BuildRoot::link()?;
             guests.iter().try_for_each(|guest| guest.build(&toolchain, check))
         }
         None if check => {
@@ -115,8 +121,10 @@ impl Toolchain {
         format!("rustc: {}\nstd: {std}\nlinker: {linker}", self.version)
     }
 
-    /// Builds the guest in `folder`, whose package is `name`, and gives its core module.
-    fn core_module(&self, folder: &Path, name: &str) -> Result<Vec<u8>, String> {
+    /// Builds the guest called `name` under [`BUILD_ROOT`] and gives its core module.
+    fn core_module(&self, name: &str) -> Result<Vec<u8>, String> {
+        let folder = root().join("plugins").join(name);
+        let manifest = Path::new(BUILD_ROOT).join("plugins").join(name).join("Cargo.toml");
         let out = folder.join("target");
         let mut cargo = Command::new(&self.cargo);
         // Whatever this process was started with must not reach the bytes.
@@ -136,6 +144,8 @@ impl Toolchain {
             .args(["build", "--locked", "--quiet", "--release", "--lib", "--target", TARGET])
             .arg("--target-dir")
             .arg(&out)
+            .arg("--manifest-path")
+            .arg(manifest)
             .current_dir(folder);
         if let Some((linker, _)) = &self.from_source {
             cargo
@@ -156,7 +166,9 @@ impl Toolchain {
         let home = std::env::var("CARGO_HOME")
             .or_else(|_| std::env::var("HOME").map(|home| home + "/.cargo"))
             .map_err(|_| "neither CARGO_HOME nor HOME is set; set one, crates are fetched there")?;
-        let mut flags = vec![format!("--remap-path-prefix={}=weir", root().display())];
+        let mut flags: Vec<String> = [Path::new(BUILD_ROOT), &root()]
+            .map(|root| format!("--remap-path-prefix={}=weir", root.display()))
+            .into();
         // The folder of a registry is called by a hash of its address.
         for registry in
             fs::read_dir(Path::new(&home).join("registry/src")).into_iter().flatten().flatten()
@@ -167,6 +179,39 @@ impl Toolchain {
             flags.push(format!("--remap-path-prefix={DEBIAN_STD}=std"));
         }
         Ok(flags)
+    }
+}
+
+/// The link from [`BUILD_ROOT`] to this tree, for as long as it lives.
+struct BuildRoot;
+
+impl BuildRoot {
+    fn link() -> Result<BuildRoot, String> {
+        let (link, root) = (Path::new(BUILD_ROOT), root());
+        match fs::read_link(link) {
+            Ok(tree) if tree == root => return Ok(BuildRoot),
+            // Left behind by a build that was killed, in a tree that is gone.
+            Ok(tree) if !tree.exists() => {
+                fs::remove_file(link).map_err(|e| format!("{BUILD_ROOT}: {e}"))?
+            }
+            Ok(tree) => {
+                let tree = tree.display();
+                return Err(format!(
+                    "the guests of {tree} are being built; wait, or remove {BUILD_ROOT} if not"
+                ));
+            }
+            Err(_) => {}
+        }
+        std::os::unix::fs::symlink(root, link)
+            .map_err(|e| format!("{BUILD_ROOT} cannot be linked to this tree: {e}"))?;
+        Ok(BuildRoot)
+    }
+}
+
+impl Drop for BuildRoot {
+    fn drop(&mut self) {
+        // If it stays, the next build in this tree takes it over.
+        let _ = fs::remove_file(BUILD_ROOT);
     }
 }
 
@@ -194,7 +239,7 @@ fn guests(plugins: &Path) -> Result<Vec<Guest>, String> {
 impl Guest {
     fn build(&self, toolchain: &Toolchain, check: bool) -> Result<(), String> {
         let Guest { name, .. } = self;
-        let component = component(&toolchain.core_module(&self.folder, name)?)
+        let component = component(&toolchain.core_module(name)?)
             .map_err(|why| format!("plugins/{name} is no component of ours: {why}"))?;
         if check { self.compare(toolchain, &component) } else { self.write(toolchain, &component) }
     }
@@ -305,8 +350,10 @@ fn component(core: &[u8]) -> Result<Vec<u8>, String> {
     };
     let foreign: Vec<String> = resolve.worlds[world]
         .imports
-        .keys()
-        .map(|key| resolve.name_world_key(key))
+        .iter()
+        // Types that the world names come from an interface that stands in the list itself.
+        .filter(|(_, item)| !matches!(item, WorldItem::Type { .. }))
+        .map(|(key, _)| resolve.name_world_key(key))
         .filter(|name| !name.starts_with(CONTRACT))
         .collect();
     if foreign.is_empty() { Ok(bytes) } else { Err(format!("it imports {}", foreign.join(", "))) }

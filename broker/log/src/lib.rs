@@ -27,6 +27,9 @@ pub trait PartitionLog: Send + Sync + 'static {
     ///
     /// `Ok` means they are in order in the log's hands and their positions are taken; they are
     /// durable, and readable, once [`tail`](Self::tail) has passed them.
+    ///
+    /// An append of nothing asks whether there is room for a group of [`GROUP_BYTES_MAX`] bytes:
+    /// `Full` if not. Ask before doing what an append is to record.
     fn append(
         &self,
         expected: Position,
@@ -63,6 +66,10 @@ pub trait PartitionLog: Send + Sync + 'static {
     /// Makes everything durable and lets go. Later calls answer `Closed`.
     fn close(&self) -> BoxFuture<'_, Result<(), AppendError>>;
 }
+
+/// Bytes of events that an owner puts into one append, but for the last batch. Large enough that a
+/// sync is shared by many batches, small enough to be sure of room for it beforehand.
+pub const GROUP_BYTES_MAX: u64 = 16 << 20;
 
 /// How far the log is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]

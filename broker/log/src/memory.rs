@@ -379,6 +379,7 @@ mod tests {
         log.set_full(true);
         let answer = log.append(Position(1), vec![commit.clone()]).await;
         assert_eq!(answer, Err(AppendError::Full));
+        assert_eq!(log.append(Position(1), vec![]).await, Err(AppendError::Full));
         log.set_full(false);
         put(&log, Position(1), &[commit]).await;
     }

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use weir_log::commit::{Kind, SideEvent};
-use weir_log::{AppendError, Commit, PartitionLog, ReadError, Stop, Tail};
-use weir_views::partition::{Changes, PartitionView};
+use weir_log::{AppendError, Commit, GROUP_BYTES_MAX, PartitionLog, ReadError, Stop, Tail};
+use weir_views::checkpoint::Changes;
+use weir_views::partition::PartitionView;
 use weir_views::producers::Piece;
 use weir_views::store::PartitionFold;
 use weir_wire::fault::{Code, Fault};
@@ -123,7 +124,8 @@ impl Partition {
     ) -> Result<(Self, JoinHandle<()>), OpenError> {
         let PartitionOptions { topic, partition, log, fold, chain, chain_note, clock } = options;
         let tail = log.tail();
-        let view = replay(&*log, &fold, tail.borrow().position).await?;
+        let end = tail.borrow().position;
+        let view = replay(&*log, &fold, end).await?;
         let snapshot = Snapshot {
             time: view.time(),
             chain: view.chain(),
@@ -145,6 +147,7 @@ impl Partition {
             fold,
             clock,
             group: Vec::new(),
+            group_bytes: 0,
             waiting: VecDeque::new(),
             counts: Counts::default(),
             snapshots,
@@ -334,6 +337,8 @@ struct Worker {
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Applied to the view, not yet given to the log; the last of them stands at `view.next() - 1`.
     group: Vec<Commit>,
+    /// Bytes of their events.
+    group_bytes: u64,
     /// In order of position: what to say once the tail has passed it.
     waiting: VecDeque<(Position, Waiting)>,
     /// What the relay has reached; the view learns it from the next commit.
@@ -389,9 +394,14 @@ impl Worker {
 
     /// Plans and appends one group of requests; gives back who asked to close, if anyone did.
     async fn take(&mut self, taken: &mut Vec<Request>) -> Option<oneshot::Sender<()>> {
-        let full = self.is_full().await;
+        let mut full = self.is_full().await;
         let mut closer = None;
         for request in taken.drain(..) {
+            // Half, so that one more batch and what surrounds it still fit.
+            if self.group_bytes > GROUP_BYTES_MAX / 2 {
+                self.append_or_stop().await;
+                full = self.is_full().await;
+            }
             match request {
                 Request::Publish(_, reply) if self.stopped.is_some() => {
                     let _ = reply.send(Err(self.stopped.clone().unwrap_or_else(shutting_down)));
@@ -416,9 +426,7 @@ impl Worker {
                 Request::Close(reply) => closer = Some(reply),
             }
         }
-        if let Err(error) = self.append().await {
-            self.stop(&error.to_string());
-        }
+        self.append_or_stop().await;
         if self.commits_since_save >= CHECKPOINT_COMMITS {
             self.take_checkpoint().await;
         }
@@ -440,7 +448,7 @@ impl Worker {
 
     /// Whether the disk is at its reserve: asked before anything is judged, since what was judged
     /// has changed the view.
-    async fn is_full(&self) -> bool {
+    async fn is_full(&mut self) -> bool {
         self.log.append(self.view.next(), Vec::new()).await == Err(AppendError::Full)
     }
 
@@ -514,6 +522,7 @@ impl Worker {
         commit.relayed = self.relayed;
         let at = self.view.next();
         self.view.apply(at, &commit);
+        self.group_bytes += commit.data.len() as u64;
         self.group.push(commit);
         self.commits_since_save += 1;
         at
@@ -525,7 +534,14 @@ impl Worker {
             return Ok(());
         }
         let first = Position(self.view.next().0 - self.group.len() as u64);
+        self.group_bytes = 0;
         self.log.append(first, std::mem::take(&mut self.group)).await
+    }
+
+    async fn append_or_stop(&mut self) {
+        if let Err(error) = self.append().await {
+            self.stop(&error.to_string());
+        }
     }
 
     /// Answers everyone whose commit the tail has passed; if the log stopped, everyone else too.
@@ -571,9 +587,7 @@ impl Worker {
         if self.relayed > self.view.relayed() && self.stopped.is_none() && !self.is_full().await {
             let mark = self.empty_commit(Kind::Mark);
             self.apply(mark);
-            if let Err(error) = self.append().await {
-                self.stop(&error.to_string());
-            }
+            self.append_or_stop().await;
         }
         if self.commits_since_save > 0 {
             self.take_checkpoint().await;
@@ -630,9 +644,7 @@ impl Worker {
         if self.relayed > self.view.relayed() && self.stopped.is_none() {
             let mark = self.empty_commit(Kind::Mark);
             self.apply(mark);
-            if let Err(error) = self.append().await {
-                self.stop(&error.to_string());
-            }
+            self.append_or_stop().await;
         }
         if let Err(error) = self.log.close().await {
             self.stop(&error.to_string());

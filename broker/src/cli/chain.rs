@@ -11,7 +11,7 @@ use super::context;
 use super::limits::{self, LimitFlag, limits};
 use super::output::Output;
 use super::plugin::VersionChoice;
-use super::table::{Align, Table, thousands};
+use crate::table::{Align, Table, thousands};
 
 /// What to do with a topic's chain. A change holds from one exact offset of each partition on.
 #[derive(Debug, Subcommand)]

@@ -94,29 +94,45 @@ impl Printing {
     async fn run(&mut self, count: u64) -> Result<(), Failure> {
         let mut interrupt = pin!(tokio::signal::ctrl_c());
         for _ in 0..count {
-            let next = match self.consumer.next().now_or_never() {
-                Some(next) if self.unsettled < EVENTS_PER_COMMIT => next,
-                Some(next) => {
-                    self.print_next(next)?;
-                    self.settle().await?;
-                    if interrupt.as_mut().now_or_never().is_some() {
-                        return Ok(());
-                    }
-                    continue;
+            if self.unsettled == EVENTS_PER_COMMIT {
+                self.settle().await?;
+                if interrupt.as_mut().now_or_never().is_some() {
+                    break;
                 }
-                // Nothing is ready: who reads us should have what there is.
+            }
+            let next = match self.consumer.next().now_or_never() {
+                Some(next) => next,
                 None => {
+                    // Nothing is ready: who reads us should have what there is.
                     self.settle().await?;
                     tokio::select! {
                         next = self.consumer.next() => next,
-                        _ = interrupt.as_mut() => return Ok(()),
+                        _ = interrupt.as_mut() => break,
                     }
                 }
             };
-            if !self.print_next(next)? {
-                return Ok(());
-            }
+            let Some(event) = next else { break };
+            self.print(&event?)?;
         }
+        Ok(())
+    }
+
+    fn print(&mut self, consumed: &ConsumedEvent) -> Result<(), Failure> {
+        self.unsettled += 1;
+        let ConsumedEvent { topic, partition, offset, event } = consumed;
+        event_json::write(&mut self.out, topic, *partition, *offset, event).map_err(unwritable)
+    }
+
+    /// Writes out what was printed, then commits it: never the other way round.
+    async fn settle(&mut self) -> Result<(), Failure> {
+        if self.unsettled == 0 {
+            return Ok(());
+        }
+        self.out.flush().map_err(unwritable)?;
+        if self.commits {
+            self.consumer.commit().await?;
+        }
+        self.unsettled = 0;
         Ok(())
     }
 }

@@ -27,11 +27,11 @@ mod chain;
 mod compile;
 mod context;
 mod tally;
+mod start;
 mod input;
 mod progress;
 mod limits;
 mod event_json;
-mod table;
 mod output;
 
 /// Exit code for arguments that are none, as shells expect it.

@@ -14,7 +14,7 @@ use super::Failure;
 use super::chain::Chain;
 use super::context;
 use super::output::Output;
-use super::table::{Align, Table, bytes, thousands};
+use crate::table::{Align, Table, bytes, thousands};
 
 /// Bytes of a component at most: the broker's limit, looked at before it is read.
 const COMPONENT_BYTES_MAX: u64 = 64 << 20;
@@ -102,7 +102,7 @@ impl Plugin {
             Self::Push { name, file } => {
                 let component = read_component(&file)?;
                 let admin = context::admin(context)?;
-                output.answer(&admin.push_plugin(&name, component).await?, pushed)
+                output.answer(&admin.push_plugin(&name, component.into()).await?, pushed)
             }
             Self::List => {
                 let plugins = context::admin(context)?.plugins().await?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use weir_client::{ClientError, Outcome, Verdict};
 
 use super::Failure;
-use super::table::thousands;
+use crate::table::thousands;
 
 /// The code of an innocent event of a refused all-or-nothing batch.
 const ABORTED: &str = "aborted";

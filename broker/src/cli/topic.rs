@@ -10,7 +10,7 @@ use weir_wire::ids::TopicName;
 use super::Failure;
 use super::context;
 use super::output::Output;
-use super::table::{Align, Table, bytes, thousands};
+use crate::table::{Align, Table, bytes, thousands};
 
 /// What to do with topics.
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,6 @@
 //! Creates a topic, pushes a plugin and binds it: ten bookings a day per key.
 //! `cargo run -p weir-client --example admin -- bookings daily-limit.wasm`
+#![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 use weir_client::{Admin, ClientConfig, default_context};
 use weir_wire::admin::{BindingSpec, Durability, TopicSpec};

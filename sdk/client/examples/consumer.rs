@@ -1,5 +1,6 @@
 //! Prints what a group has not yet seen of a topic, and follows its tail.
 //! `cargo run -p weir-client --example consumer -- bookings`
+#![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 use weir_client::{Client, ClientConfig, ConsumerOptions, From, default_context};
 use weir_wire::ids::{GroupName, TopicName};

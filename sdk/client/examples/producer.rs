@@ -1,5 +1,6 @@
 //! Publishes three bookings of one customer and prints what became of each.
 //! `cargo run -p weir-client --example producer -- bookings`
+#![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 use weir_client::{Client, ClientConfig, Event, ProducerOptions, Verdict, default_context};
 use weir_wire::ids::TopicName;

@@ -33,7 +33,7 @@ macro_rules! export {
             }
 
             #[cfg(target_arch = "wasm32")]
-    $crate::bindings::export_component!(Component with_types_in $crate::bindings);
+            $crate::bindings::export_component!(Component);
         };
     };
 }

@@ -21,9 +21,14 @@ async fn every_route_wants_the_token() {
         for method in methods.as_object().unwrap().keys() {
             // Names that exist nowhere: a request that comes in changes nothing.
             let url = base.clone()
-                + &path.replace("{topic}", "nowhere").replace("{plugin}", "nobody").replace("{version}", "1");
+                + &path
+                    .replace("{topic}", "nowhere")
+                    .replace("{plugin}", "nobody")
+                    .replace("{version}", "1");
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-            for (shown, comes_in) in [(None, false), (Some(wrong.as_str()), false), (Some(token.trim()), true)] {
+            for (shown, comes_in) in
+                [(None, false), (Some(wrong.as_str()), false), (Some(token.trim()), true)]
+            {
                 let request = http.request(method.clone(), &url);
                 let request = match shown {
                     Some(token) => request.bearer_auth(token),
@@ -31,11 +36,18 @@ async fn every_route_wants_the_token() {
                 };
                 let answer = request.send().await.unwrap();
                 let status = answer.status();
-                assert_eq!(status != StatusCode::UNAUTHORIZED, comes_in, "{method} {path}: {status}");
+                assert_eq!(
+                    status != StatusCode::UNAUTHORIZED,
+                    comes_in,
+                    "{method} {path}: {status}"
+                );
                 assert_ne!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
                 if !status.is_success() {
                     let problem: Value = answer.json().await.unwrap();
-                    assert!(problem["code"].is_string() && problem["message"].is_string(), "{method} {path}: {problem}");
+                    assert!(
+                        problem["code"].is_string() && problem["message"].is_string(),
+                        "{method} {path}: {problem}"
+                    );
                     assert_ne!(problem["code"], "unknown-path", "{method} {path}");
                     assert_ne!(problem["code"], "internal", "{method} {path}: {problem}");
                 }

@@ -93,12 +93,20 @@ fn check(story: Story) {
 
 fn prepare(broker: &Broker, story: Story) {
     let partitions = story.partitions.to_string();
-    let config = json!({ "limit": story.limit, "key": "event", "time": "event", "notice": "notices" });
+    let config =
+        json!({ "limit": story.limit, "key": "event", "time": "event", "notice": "notices" });
     broker.done(["topic", "create", "flights", "--partitions", &partitions]);
     broker.done(["topic", "create", "notices"]);
     broker.done(["plugin", "push", "daily-limit", flights::daily_limit().to_str().unwrap()]);
     broker.done([
-        "plugin", "bind", "flights", "daily-limit", "--emit", "notices", "--config", &config.to_string(),
+        "plugin",
+        "bind",
+        "flights",
+        "daily-limit",
+        "--emit",
+        "notices",
+        "--config",
+        &config.to_string(),
     ]);
 }
 
@@ -108,8 +116,19 @@ fn publish(broker: &Broker, story: Story, lines: &[String]) -> BTreeMap<u64, Str
     fs::write(&input, lines.join("\n") + "\n").unwrap();
     let summary = broker
         .done([
-            "publish", "flights", "--input", "input.jsonl", "--key", "/tailnum", "--timestamp", "/time",
-            "--compression", story.compression, "--rejected", "rejected.jsonl", "--json",
+            "publish",
+            "flights",
+            "--input",
+            "input.jsonl",
+            "--key",
+            "/tailnum",
+            "--timestamp",
+            "/time",
+            "--compression",
+            story.compression,
+            "--rejected",
+            "rejected.jsonl",
+            "--json",
         ])
         .json();
     let rejected = fs::read_to_string(broker.folder().join("rejected.jsonl")).unwrap();
@@ -146,7 +165,8 @@ fn interrupt(broker: &mut Broker, between: Between) {
 
 /// Consumed are exactly the accepted lines, byte for byte, in file order per key.
 fn check_consumed(broker: &Broker, story: Story, expected: &rule::Expected) {
-    let consumed = broker.done(["consume", "flights", "--from", "earliest", "--until-end"]).json_lines();
+    let consumed =
+        broker.done(["consume", "flights", "--from", "earliest", "--until-end"]).json_lines();
     let mut by_key: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut next = vec![0; story.partitions as usize];
     for event in consumed {
@@ -164,9 +184,14 @@ fn check_consumed(broker: &Broker, story: Story, expected: &rule::Expected) {
 fn check_notices(broker: &Broker, expected: &rule::Expected) {
     broker.wait_until("every notice is in its topic", || {
         let topic = broker.done(["topic", "describe", "flights", "--json"]).json();
-        topic["partitions"].as_array().unwrap().iter().all(|partition| partition["outbox_pending"] == 0)
+        topic["partitions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|partition| partition["outbox_pending"] == 0)
     });
-    let notices = broker.done(["consume", "notices", "--from", "earliest", "--until-end"]).json_lines();
+    let notices =
+        broker.done(["consume", "notices", "--from", "earliest", "--until-end"]).json_lines();
     let mut over = BTreeSet::new();
     for event in notices {
         let notice: Value = serde_json::from_str(event["value"].as_str().unwrap()).unwrap();
@@ -184,7 +209,8 @@ fn check_segments(broker: &Broker, story: Story, expected: &rule::Expected) {
         let folder = topic_folder(broker, "flights").join(partition.to_string());
         for (offset, record) in (0..).zip(segments::read(&folder)) {
             assert_eq!(record.offset, offset, "partition {partition}");
-            let text = |bytes: Option<bytes::Bytes>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+            let text =
+                |bytes: Option<bytes::Bytes>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
             by_key.entry(text(record.key)).or_default().push(text(record.value));
         }
     }
@@ -194,7 +220,9 @@ fn check_segments(broker: &Broker, story: Story, expected: &rule::Expected) {
 /// The folder of a topic: its name and its number.
 fn topic_folder(broker: &Broker, topic: &str) -> std::path::PathBuf {
     let is_it = |name: &str| {
-        name.strip_prefix(topic).and_then(|rest| rest.strip_prefix('-')).is_some_and(|id| id.parse::<u32>().is_ok())
+        name.strip_prefix(topic)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .is_some_and(|id| id.parse::<u32>().is_ok())
     };
     fs::read_dir(broker.data_dir().join("log"))
         .unwrap()

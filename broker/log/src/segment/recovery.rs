@@ -102,9 +102,9 @@ impl Folder<'_> {
         let file = files::open(&path).map_err(|error| OpenError::io(&path, error))?;
         let length = file.metadata().map_err(|error| OpenError::io(&path, error))?.len();
         let index_path = files::index_path(self.folder, base);
+        let copy = fs::read(&index_path).ok();
         if !self.options.verify_all
-            && let Ok(copy) = fs::read(&index_path)
-            && let Some(index) = Index::decode(&copy, self.identity)
+            && let Some(index) = copy.as_deref().and_then(|copy| Index::decode(copy, self.identity))
             && self.fits(&index, &file, length, chain)
         {
             return Ok(index);
@@ -116,7 +116,10 @@ impl Folder<'_> {
             let to = good_again(walk, self.identity, from.next());
             return Err(OpenError::Corrupt { path, from, to, why: obstacle.to_string() });
         }
-        if let Err(error) = fs::write(&index_path, index.encode(self.identity)) {
+        let fresh = index.encode(self.identity);
+        if copy.as_ref() != Some(&fresh)
+            && let Err(error) = fs::write(&index_path, fresh)
+        {
             debug!(path = %index_path.display(), %error, "no index was written; the next start reads the segment again");
         }
         Ok(index)

@@ -14,7 +14,7 @@ use super::index::{Index, Noted};
 use super::state::{Shared, Writer};
 use super::{Durability, files};
 use crate::commit::Commit;
-use crate::{AppendError, Stop};
+use crate::{AppendError, GROUP_BYTES_MAX, Stop};
 
 /// Bytes of the write buffer that are kept for the next append: an ordinary group fits, and a
 /// thousand idle logs hold 256 MiB at most.
@@ -40,10 +40,10 @@ impl Shared {
         if expected != begin.position {
             return Err(AppendError::Conflict { expected, actual: begin.position });
         }
-        if commits.is_empty() {
-            return Ok(());
-        }
         let Writer { encoder, buffer, noted, granted_bytes } = &mut *writer;
+        if commits.is_empty() {
+            return self.find_room(granted_bytes, GROUP_BYTES_MAX);
+        }
         buffer.clear();
         noted.clear();
         let mut chain = begin;
@@ -60,7 +60,8 @@ impl Shared {
                 bytes: (buffer.len() - from) as u64,
             });
         }
-        self.claim_room(granted_bytes, buffer.len() as u64)?;
+        self.find_room(granted_bytes, buffer.len() as u64)?;
+        *granted_bytes = granted_bytes.saturating_sub(buffer.len() as u64);
         self.write(buffer, noted)?;
         buffer.clear();
         buffer.shrink_to(BUFFER_BYTES_KEPT);
@@ -119,7 +120,7 @@ impl Shared {
     }
 
     /// Keeps the reserve: it is for readers' cursors, retention and an orderly shutdown.
-    fn claim_room(&self, granted_bytes: &mut u64, bytes: u64) -> Result<(), AppendError> {
+    fn find_room(&self, granted_bytes: &mut u64, bytes: u64) -> Result<(), AppendError> {
         if *granted_bytes < bytes {
             let free = self
                 .disk
@@ -132,7 +133,6 @@ impl Shared {
             }
             *granted_bytes = left.min(bytes.saturating_add(GRANT_BYTES));
         }
-        *granted_bytes -= bytes;
         Ok(())
     }
 

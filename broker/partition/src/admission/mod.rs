@@ -401,14 +401,13 @@ struct Admitted<'a> {
     batch: &'a Batch,
     from: usize,
     kept: usize,
-    max_timestamp: Timestamp,
     rebuilt: Option<BatchBuilder>,
 }
 
 impl<'a> Admitted<'a> {
     fn new(batch: &'a Batch, from: usize) -> Self {
         let mut admitted =
-            Self { batch, from, kept: 0, max_timestamp: Timestamp(0), rebuilt: None };
+            Self { batch, from, kept: 0, rebuilt: None };
         if from > 0 {
             admitted.rebuild();
         }
@@ -416,7 +415,6 @@ impl<'a> Admitted<'a> {
     }
 
     fn keep(&mut self, record: &Record<'_>) {
-        self.max_timestamp = self.max_timestamp.max(record.timestamp);
         match &mut self.rebuilt {
             Some(builder) => builder.push(record),
             None => self.kept += 1,
@@ -424,7 +422,6 @@ impl<'a> Admitted<'a> {
     }
 
     fn replace(&mut self, event: &Event) {
-        self.max_timestamp = self.max_timestamp.max(event.timestamp);
         self.rebuild().push(&event.as_record());
     }
 
@@ -444,13 +441,15 @@ impl<'a> Admitted<'a> {
     }
 
     fn finish(self) -> (Bytes, Timestamp) {
-        let data = match self.rebuilt {
-            None => self.batch.encoded.bytes().clone(),
-            Some(builder) if builder.is_empty() => Bytes::new(),
+        match self.rebuilt {
+            None => (self.batch.encoded.bytes().clone(), self.batch.records.max_timestamp()),
+            Some(builder) if builder.is_empty() => (Bytes::new(), Timestamp(0)),
             // A batch built anew carries no producer's numbers: they would be wrong for the events
             // behind a gap. The commit has them.
-            Some(mut builder) => builder.finish(self.batch.encoded.header().compression),
-        };
-        (data, self.max_timestamp)
+            Some(mut builder) => {
+                let max_timestamp = builder.max_timestamp();
+                (builder.finish(self.batch.encoded.header().compression), max_timestamp)
+            }
+        }
     }
 }

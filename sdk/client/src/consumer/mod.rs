@@ -115,11 +115,20 @@ pub struct Consumer {
     /// Dropping them ends the reading.
     readers: JoinSet<()>,
     /// The rest of a batch that [`next`](Self::next) has begun.
-    begun: Option<(PartitionId, Offset, VecDeque<(Offset, Event)>)>,
+    begun: Option<Begun>,
     /// Where each partition goes on behind what the caller was given.
     positions: BTreeMap<PartitionId, Offset>,
     /// What the broker has of them.
     committed: BTreeMap<PartitionId, Offset>,
+}
+
+/// What is left of a [`ConsumedBatch`].
+#[derive(Debug)]
+struct Begun {
+    partition: PartitionId,
+    events: VecDeque<(Offset, Event)>,
+    next_offset: Offset,
+    high_watermark: Offset,
 }
 
 impl Consumer {
@@ -188,23 +197,22 @@ impl Consumer {
     /// An error is of one partition, which ends with it; the others go on.
     pub async fn next(&mut self) -> Option<Result<ConsumedEvent, ClientError>> {
         loop {
-            if let Some((partition, next_offset, events)) = &mut self.begun {
-                let partition = *partition;
-                if let Some((offset, event)) = events.pop_front() {
-                    let next = if events.is_empty() { *next_offset } else { offset.plus(1) };
+            if let Some(begun) = &mut self.begun {
+                let partition = begun.partition;
+                if let Some((offset, event)) = begun.events.pop_front() {
+                    let is_last = begun.events.is_empty();
+                    let next = if is_last { begun.next_offset } else { offset.plus(1) };
                     self.positions.insert(partition, next);
-                    return Some(Ok(ConsumedEvent {
-                        topic: self.topic.clone(),
-                        partition,
-                        offset,
-                        event,
-                    }));
+                    let topic = self.topic.clone();
+                    return Some(Ok(ConsumedEvent { topic, partition, offset, event }));
                 }
                 self.begun = None;
             }
             match self.ready.recv().await? {
                 Ok(batch) => {
-                    self.begun = Some((batch.partition, batch.next_offset, batch.events.into()))
+                    let ConsumedBatch { partition, events, next_offset, high_watermark } = batch;
+                    let events = events.into();
+                    self.begun = Some(Begun { partition, events, next_offset, high_watermark });
                 }
                 Err(error) => return Some(Err(error)),
             }
@@ -214,13 +222,10 @@ impl Consumer {
     /// Like [`next`](Self::next), with as many neighbours as came together. What `next` has begun
     /// comes first.
     pub async fn next_batch(&mut self) -> Option<Result<ConsumedBatch, ClientError>> {
-        let batch = match self.begun.take().filter(|(_, _, events)| !events.is_empty()) {
-            Some((partition, next_offset, events)) => ConsumedBatch {
-                partition,
-                events: events.into(),
-                next_offset,
-                high_watermark: next_offset,
-            },
+        let batch = match self.begun.take().filter(|begun| !begun.events.is_empty()) {
+            Some(Begun { partition, events, next_offset, high_watermark }) => {
+                ConsumedBatch { partition, events: events.into(), next_offset, high_watermark }
+            }
             None => match self.ready.recv().await? {
                 Ok(batch) => batch,
                 Err(error) => return Some(Err(error)),

@@ -61,6 +61,8 @@ enum Pause {
     Retry(ClientError),
     /// The broker refuses the front for good.
     Refused(ClientError),
+    /// No further batch can be sent, which says nothing of those that were.
+    Broken(ClientError),
     /// The front's deadline passed.
     Late,
 }
@@ -90,6 +92,10 @@ impl Lane {
                     sleep_until(self.window.deadline().map_or(again, |late| late.min(again))).await;
                 }
                 Pause::Refused(why) => self.give_up(Some(why)),
+                Pause::Broken(why) => {
+                    self.window.interrupted(&why);
+                    self.give_up(None);
+                }
                 Pause::Late => self.give_up(None),
             }
         }
@@ -126,7 +132,7 @@ impl Lane {
         let (mut send, receive) = match self.link.open(deadline).await {
             Ok(streams) => streams,
             Err(why) if why.is_retryable() => return Pause::Retry(why),
-            Err(why) => return Pause::Refused(why),
+            Err(why) => return Pause::Broken(why),
         };
         let (answers_in, mut answers) = mpsc::channel(self.window_max);
         // Answers are read beside the writing: a broker that waits for us to read would otherwise
@@ -188,16 +194,16 @@ impl Lane {
     fn lost(&self, error: StreamError) -> Pause {
         match error {
             StreamError::Lost(reason) => Pause::Retry(self.link.unreachable(&reason)),
-            StreamError::Protocol(reason) => Pause::Refused(ClientError::Protocol(reason)),
+            StreamError::Protocol(reason) => Pause::Broken(ClientError::Protocol(reason)),
         }
     }
 
     fn take_answer(&mut self, answer: server_frame::Kind) -> Result<(), Pause> {
-        let broken = |what: &str| Pause::Refused(ClientError::Protocol(what.to_owned()));
+        let broken = |what: &str| Pause::Broken(ClientError::Protocol(what.to_owned()));
         let answer = match answer {
             server_frame::Kind::Publish(answer) => answer,
             server_frame::Kind::Fault(fault) => {
-                // Of the stream, not of a batch: whether the front was judged is open.
+                // The broker stopped at the front. A retry may find it judged all the same.
                 let fault = Fault::from(fault);
                 return Err(match fault.action() {
                     Action::Retry | Action::GoElsewhere => Pause::Retry(fault.into()),

@@ -161,3 +161,114 @@ impl InFlight {
         if self.open_attempts == 0 { why.clone() } else { ClientError::Unknown }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use weir_wire::record_batch::Event;
+
+    use super::super::delivery::Delivery;
+    use super::super::queue::{Filling, Queue};
+    use super::*;
+
+    /// A window with `count` batches of one event each, and the deliveries of the events.
+    async fn window(count: usize) -> (Window, Vec<Delivery>) {
+        let filling = Filling {
+            batch_bytes: 1,
+            batch_events: 1,
+            linger: Duration::ZERO,
+            delivery_timeout: Duration::from_secs(60),
+        };
+        let (queue, mut window, mut deliveries) =
+            (Queue::new(filling), Window::default(), Vec::new());
+        for number in 0..count {
+            deliveries.push(queue.send(Event::default(), 0).await.unwrap());
+            let bytes = Bytes::from(number.to_string());
+            window.admit(bytes, queue.next().await.unwrap());
+        }
+        (window, deliveries)
+    }
+
+    fn words(deliveries: &[Delivery]) -> Vec<String> {
+        let word = |delivery: &Delivery| match delivery.try_outcome() {
+            None => "waits".to_owned(),
+            Some(Err(ClientError::Unknown)) => "unknown".to_owned(),
+            Some(Err(ClientError::Fault(fault))) => fault.code.to_string(),
+            Some(other) => format!("{other:?}"),
+        };
+        deliveries.iter().map(word).collect()
+    }
+
+    fn fault(code: Code) -> Fault {
+        Fault::new(code, "why")
+    }
+
+    #[tokio::test]
+    async fn every_attempt_has_the_same_bytes_in_the_same_order_and_a_number_of_its_own() {
+        let (mut window, _deliveries) = window(2).await;
+        let first = [window.write_next().unwrap(), window.write_next().unwrap()];
+        assert!(window.write_next().is_none());
+        window.interrupted(&ClientError::Unknown);
+        assert_eq!(
+            window.front(),
+            None,
+            "no answer is due on a stream that nothing was written to"
+        );
+        let again = [window.write_next().unwrap(), window.write_next().unwrap()];
+        assert_eq!(first.clone().map(|(_, bytes)| bytes), again.clone().map(|(_, bytes)| bytes));
+        assert_eq!(
+            [first, again].concat().iter().map(|(number, _)| *number).collect::<Vec<_>>(),
+            [1, 2, 3, 4]
+        );
+        assert_eq!(window.front(), Some((3, 1)));
+        assert_eq!(window.next_sequence(), Sequence::new(2));
+    }
+
+    #[tokio::test]
+    async fn what_may_have_arrived_is_unknown_and_what_never_left_has_a_reason() {
+        let (mut window, deliveries) = window(3).await;
+        window.write_next();
+        window.write_next();
+        window.interrupted(&ClientError::Fault(fault(Code::Overloaded)));
+        window.give_up(None);
+        assert_eq!(words(&deliveries), ["unknown", "unknown", "overloaded"]);
+        assert!(window.is_empty() && window.next_sequence() == Sequence::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_promises_that_nothing_was_done_is_believed() {
+        for (code, word) in [
+            (Code::Overloaded, "overloaded"),
+            (Code::StorageFull, "storage-full"),
+            (Code::ShuttingDown, "shutting-down"),
+            (Code::StorageBroken, "unknown"),
+        ] {
+            let (mut window, deliveries) = window(1).await;
+            window.write_next();
+            window.refused(&fault(code));
+            window.give_up(None);
+            assert_eq!(words(&deliveries), [word]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_after_a_lost_answer_leaves_it_open() {
+        let (mut window, deliveries) = window(1).await;
+        window.write_next();
+        window.interrupted(&ClientError::Unknown);
+        window.write_next();
+        window.refused(&fault(Code::Overloaded));
+        window.give_up(None);
+        assert_eq!(words(&deliveries), ["unknown"]);
+    }
+
+    #[tokio::test]
+    async fn the_brokers_last_word_on_the_front_is_its_answer() {
+        let (mut window, deliveries) = window(2).await;
+        window.write_next();
+        let last = window.give_up(Some(fault(Code::Expired).into()));
+        assert_eq!(words(&deliveries), ["expired", "expired"]);
+        assert!(matches!(last, ClientError::Fault(fault) if fault.code == Code::Expired));
+    }
+}

@@ -3,7 +3,7 @@
 //!
 //! Its one topic is [`TOPIC`]. An event whose value begins with `no` is rejected, with `drop`
 //! dropped; all others are accepted. Sequences are checked as weir checks them.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod shelf;
@@ -64,7 +64,8 @@ struct Shared {
 impl FakeBroker {
     pub async fn start(partitions: u32) -> Self {
         let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
+        let key =
+            rustls::pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -75,7 +76,8 @@ impl FakeBroker {
         tls.alpn_protocols = vec![ALPN.to_vec()];
         let tls = quinn::crypto::rustls::QuicServerConfig::try_from(tls).unwrap();
         let server = quinn::ServerConfig::with_crypto(Arc::new(tls));
-        let endpoint = Endpoint::server(server, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let endpoint =
+            Endpoint::server(server, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let config = ClientConfig {
             broker: endpoint.local_addr().unwrap(),
             admin: "http://127.0.0.1:1".to_owned(),
@@ -137,7 +139,8 @@ impl FakeBroker {
 
     /// Puts events into a log as if they had been published.
     pub fn fill(&self, partition: u32, values: &[&str]) {
-        let event = |value: &&str| Event { value: Some((*value).to_owned().into()), ..Event::default() };
+        let event =
+            |value: &&str| Event { value: Some((*value).to_owned().into()), ..Event::default() };
         self.shelf().append(partition, values.iter().map(event).collect());
         self.shared.growth.send_modify(|ticks| *ticks += 1);
     }
@@ -168,7 +171,12 @@ impl Shared {
         }
     }
 
-    async fn stream(self: Arc<Self>, connection: Connection, mut send: SendStream, mut receive: RecvStream) {
+    async fn stream(
+        self: Arc<Self>,
+        connection: Connection,
+        mut send: SendStream,
+        mut receive: RecvStream,
+    ) {
         while let Some((ask, payload)) = read(&mut receive).await {
             let answer = match ask {
                 Ask::Publish(request) => match self.publish(&connection, request, payload) {
@@ -201,9 +209,9 @@ impl Shared {
                 connection.close(VarInt::from_u32(0), b"");
                 return None;
             }
-            Misdeed::Say(fault) => {
+            Misdeed::Say(ref fault) => {
                 self.shelf.lock().unwrap().see(request.partition, &batch);
-                Err(fault)
+                Err(fault.clone())
             }
             Misdeed::CutAfter | Misdeed::None => {
                 let mut shelf = self.shelf.lock().unwrap();

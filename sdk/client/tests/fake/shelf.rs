@@ -129,7 +129,8 @@ impl Shelf {
 
     /// The batch that has `offset`.
     pub fn read(&self, partition: u32, offset: u64) -> Option<(proto::Fetched, Bytes)> {
-        let (next, batch) = self.logs[partition as usize].iter().find(|(next, _)| offset < *next)?;
+        let (next, batch) =
+            self.logs[partition as usize].iter().find(|(next, _)| offset < *next)?;
         let high_watermark = self.end(partition);
         Some((proto::Fetched { next_offset: *next, high_watermark }, batch.clone()))
     }
@@ -163,7 +164,9 @@ impl Shelf {
                     At::Edge(_) => self.end(partition),
                     At::TimestampMs(time) => self.first_since(partition, Timestamp(time)),
                 };
-                let offsets = all.into_iter().map(|partition| PartitionOffset { partition, offset: place(partition) });
+                let offsets = all
+                    .into_iter()
+                    .map(|partition| PartitionOffset { partition, offset: place(partition) });
                 Answer::ListOffsets(proto::ListOffsetsAnswer { offsets: offsets.collect() })
             }
             Ask::CommitOffsets(request) => {
@@ -172,7 +175,8 @@ impl Shelf {
             }
             Ask::FetchOffsets(_) => {
                 let committed = self.committed.iter();
-                let offsets = committed.map(|(&partition, &offset)| PartitionOffset { partition, offset });
+                let offsets =
+                    committed.map(|(&partition, &offset)| PartitionOffset { partition, offset });
                 Answer::FetchOffsets(proto::FetchOffsetsAnswer { offsets: offsets.collect() })
             }
             other => panic!("{other:?} is no call"),
@@ -182,7 +186,10 @@ impl Shelf {
     fn first_since(&self, partition: u32, time: Timestamp) -> u64 {
         let log = self.logs[partition as usize].iter();
         let times = log.flat_map(|(_, batch)| events(batch)).map(|event| event.timestamp);
-        (0..).zip(times).find(|(_, at)| time <= *at).map_or(self.end(partition), |(offset, _)| offset)
+        (0..)
+            .zip(times)
+            .find(|(_, at)| time <= *at)
+            .map_or(self.end(partition), |(offset, _)| offset)
     }
 }
 

@@ -109,6 +109,15 @@ impl SlowDisk {
     }
 }
 
+/// A test that fails must not leave a thread waiting.
+struct LetGoAtEnd(Arc<SlowDisk>);
+
+impl Drop for LetGoAtEnd {
+    fn drop(&mut self) {
+        self.0.let_go(1_000);
+    }
+}
+
 impl Disk for SlowDisk {
     fn write_all_at(&self, file: &File, bytes: &[u8], place: u64) -> io::Result<()> {
         RealDisk.write_all_at(file, bytes, place)
@@ -139,6 +148,7 @@ impl Disk for SlowDisk {
 async fn one_sync_makes_all_durable_that_waited_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let (disk, mut worker) = (Arc::new(SlowDisk::default()), Worker::new());
+    let _end = LetGoAtEnd(Arc::clone(&disk));
     // Making a log takes two: the file's and the OPEN record's.
     disk.let_go(2);
     let log =
@@ -156,4 +166,27 @@ async fn one_sync_makes_all_durable_that_waited_for_it() {
     disk.let_go(1);
     wait_for(&log, Position(11)).await;
     assert_eq!(disk.begun(), 4, "one sync for the nine that waited");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_is_durable_before_the_next_one_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, mut worker) = (Arc::new(SlowDisk::default()), Worker::new());
+    let _end = LetGoAtEnd(Arc::clone(&disk));
+    disk.let_go(2);
+    let options = Options { durability: Durability::Os, segment_bytes: 600, ..small() };
+    let log =
+        Arc::new(SegmentLog::open_on(disk.clone(), folder.path(), IDENTITY, options).unwrap());
+    put(&*log, Position(1), &[worker.commit(&[1], 100)]).await;
+    let (at, group) = (worker.position, vec![worker.commit(&[1], 500)]);
+    let rolling = tokio::spawn({
+        let log = Arc::clone(&log);
+        async move { log.append(at, group).await }
+    });
+    disk.wait_until_begun(3);
+    assert_eq!(files_ending(folder.path(), ".log").len(), 1, "the first is not yet durable");
+    // The old segment's sync, and the new file's.
+    disk.let_go(2);
+    rolling.await.unwrap().unwrap();
+    assert_eq!(files_ending(folder.path(), ".log").len(), 2);
 }

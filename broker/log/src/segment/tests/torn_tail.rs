@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::conformance::read_all;
+use crate::conformance::{put, read_all};
 
 /// What stands on the disk behind the last byte that was written.
 fn fills(length: usize, earlier_segment: &[u8]) -> [(&'static str, Vec<u8>); 5] {
@@ -32,7 +32,7 @@ async fn the_longest_valid_prefix_is_kept_wherever_the_tail_was_torn() {
     let (last, earlier) = (segments.last().unwrap(), fs::read(&segments[0]).unwrap());
     let whole = fs::read(last).unwrap();
     let (mut ends, mut rest) = (vec![], Bytes::from(whole.clone()));
-    let first = rest_position(last);
+    let first = base_of(last);
     while !rest.is_empty() {
         rest = rest.slice(crate::commit::Envelope::parse(&rest).unwrap().bytes..);
         ends.push(whole.len() - rest.len());
@@ -63,7 +63,7 @@ async fn the_longest_valid_prefix_is_kept_wherever_the_tail_was_torn() {
     }
 }
 
-fn rest_position(path: &Path) -> u64 {
+fn base_of(path: &Path) -> u64 {
     path.file_stem().unwrap().to_str().unwrap().parse().unwrap()
 }
 
@@ -102,4 +102,30 @@ async fn a_hole_that_a_later_commit_proves_durable_is_corruption() {
         assert_eq!((from, to), (Position(1), Position(3)));
         assert_eq!(fs::read(path).unwrap(), damaged, "nothing was cut");
     }
+}
+
+#[tokio::test]
+async fn a_commit_of_another_history_does_not_follow() {
+    let options = Options::default();
+    let mut files = vec![];
+    for value_bytes in [20, 30] {
+        let (folder, mut worker) = (tempfile::tempdir().unwrap(), Worker::new());
+        let log = SegmentLog::open(folder.path(), IDENTITY, options.clone()).unwrap();
+        for value_bytes in [value_bytes, 40] {
+            let at = worker.position;
+            put(&log, at, &[worker.commit(&[1], value_bytes)]).await;
+        }
+        files.push((fs::read(&files_ending(folder.path(), ".log")[0]).unwrap(), folder));
+    }
+    // The last commits have the same length, position, offset and time, and another past.
+    let [(here, folder), (there, _)] = &files[..] else { unreachable!("two were made") };
+    let mut rest = Bytes::from(here.clone());
+    for _ in 0..2 {
+        rest = rest.slice(crate::commit::Envelope::parse(&rest).unwrap().bytes..);
+    }
+    let last = rest.len();
+    let spliced = [&here[..here.len() - last], &there[there.len() - last..]].concat();
+    overwrite(&files_ending(folder.path(), ".log")[0], &spliced);
+    let log = SegmentLog::open(folder.path(), IDENTITY, options).unwrap();
+    assert_eq!(log.tail().borrow().position, Position(2));
 }
