@@ -118,10 +118,6 @@ impl Home {
         Ok(home)
     }
 
-    /// The directory, absolute.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
     /// Where the partitions' segment files are.
     pub fn log_dir(&self) -> PathBuf {
         self.dir.join("log")
@@ -355,7 +351,7 @@ mod tests {
     fn a_given_certificate_is_shown_in_place_of_the_own() {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [home, other] = folders.each_ref().map(|folder| Home::open(folder.path()).unwrap());
-        let tls = |home: &Home, name: &str| home.dir().join("tls").join(name);
+        let tls = |home: &Home, name: &str| home.dir.join("tls").join(name);
         let given = (tls(&other, "cert.pem"), tls(&other, "key.pem"));
         let shown = |given| home.certificate(given).unwrap().0;
         assert_eq!(shown(Some(&given)), other.certificate(None).unwrap().0);

@@ -139,8 +139,12 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
     // The process id, so that two compilations of one component do not share a file.
     let new = path.with_extension(format!("{}.new", std::process::id()));
     let write = || -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(&new)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(FILE_MODE)
+            .open(&new)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&new, path)?;

@@ -23,7 +23,9 @@ const SHOWN_CHARS_MAX: usize = 120;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
     /// Over the limit for components.
-    #[error("the component has {bytes} bytes, over the limit of {max}; strip debug information (for example `wasm-tools strip`) or build for size")]
+    #[error(
+        "the component has {bytes} bytes, over the limit of {max}; strip debug information (for example `wasm-tools strip`) or build for size"
+    )]
     TooLarge {
         /// Its size.
         bytes: u64,
@@ -31,16 +33,24 @@ pub enum CompileError {
         max: u64,
     },
     /// No wasm at all.
-    #[error("this is no WebAssembly component: it does not begin with \\0asm; push the .wasm that your build makes")]
+    #[error(
+        "this is no WebAssembly component: it does not begin with \\0asm; push the .wasm that your build makes"
+    )]
     NotWasm,
     /// WebAssembly text.
-    #[error("this is WebAssembly text; assemble it first (for example `wasm-tools parse`) and push the .wasm")]
+    #[error(
+        "this is WebAssembly text; assemble it first (for example `wasm-tools parse`) and push the .wasm"
+    )]
     Text,
     /// Native code.
-    #[error("this is native code (a precompiled .cwasm?); push the component it was made from, the broker compiles it itself")]
+    #[error(
+        "this is native code (a precompiled .cwasm?); push the component it was made from, the broker compiles it itself"
+    )]
     Native,
     /// A core module.
-    #[error("this is a core module, not a component; wrap it with `wasm-tools component new MODULE.wasm -o PLUGIN.wasm`")]
+    #[error(
+        "this is a core module, not a component; wrap it with `wasm-tools component new MODULE.wasm -o PLUGIN.wasm`"
+    )]
     CoreModule,
     /// Imports something a plugin does not get.
     #[error("it imports {import:?}, which a plugin does not get: {advice}")]
@@ -51,13 +61,17 @@ pub enum CompileError {
         advice: &'static str,
     },
     /// A component of another world.
-    #[error("it does not export {export:?} and so is not of the world weir:plugin/filter; build it against wit/plugin.wit, world `filter`")]
+    #[error(
+        "it does not export {export:?} and so is not of the world weir:plugin/filter; build it against wit/plugin.wit, world `filter`"
+    )]
     WrongWorld {
         /// The missing export.
         export: &'static str,
     },
     /// Exports or imports of the right names and wrong types.
-    #[error("it does not fit the world weir:plugin/filter of this broker ({reason}); build it against this broker's wit/plugin.wit")]
+    #[error(
+        "it does not fit the world weir:plugin/filter of this broker ({reason}); build it against this broker's wit/plugin.wit"
+    )]
     WrongTypes {
         /// What does not fit.
         reason: String,
@@ -69,7 +83,9 @@ pub enum CompileError {
         reason: String,
     },
     /// Built for the asynchronous component model.
-    #[error("it is built for the asynchronous component model, which is off here; build it with synchronous bindings (componentize-qjs: `--sync`)")]
+    #[error(
+        "it is built for the asynchronous component model, which is off here; build it with synchronous bindings (componentize-qjs: `--sync`)"
+    )]
     Async,
 }
 
@@ -128,7 +144,7 @@ pub(crate) fn invalid(reason: impl std::fmt::Display) -> CompileError {
 
 fn check_import(name: &str) -> Result<(), CompileError> {
     let is_wasi_02 = |prefix: &&str| name.starts_with(*prefix) && name.contains("@0.2.");
-    if name.starts_with(OWN_PREFIX) || WASI_PREFIXES.iter().any(|prefix| is_wasi_02(&prefix)) {
+    if name.starts_with(OWN_PREFIX) || WASI_PREFIXES.iter().any(|prefix| is_wasi_02(prefix)) {
         return Ok(());
     }
     let advice = if name.starts_with("wasi:http/") {

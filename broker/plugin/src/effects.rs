@@ -174,7 +174,8 @@ impl Effects {
                 "emitted a side event, but this event has come through too many topics already",
             ));
         }
-        let Some(topic) = self.grants.iter().find(|granted| granted.as_str() == topic).cloned() else {
+        let Some(topic) = self.grants.iter().find(|granted| granted.as_str() == topic).cloned()
+        else {
             let topic: String = topic.chars().take(80).collect();
             return Err(fault(
                 FaultCause::Denied,
@@ -214,9 +215,11 @@ impl Effects {
 
     /// What lies under `key`, expired or not: that is what takes space.
     fn stored(&self, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
-        let own = self.pending.iter().find(|change| change.key == key).or_else(|| {
-            self.kept_index.get(key).map(|at| &self.kept[*at])
-        });
+        let own = self
+            .pending
+            .iter()
+            .find(|change| change.key == key)
+            .or_else(|| self.kept_index.get(key).map(|at| &self.kept[*at]));
         match own {
             Some(change) => change.value.as_ref().map(|(value, expires)| (&value[..], *expires)),
             None => self.base.as_ref()?.get(key),
@@ -227,10 +230,15 @@ impl Effects {
         let quota = |what: String| Err(fault(FaultCause::StateQuota, what));
         let value_bytes = value.as_ref().map_or(0, |(value, _)| value.len());
         if STATE_KEY_BYTES_MAX < key.len() {
-            return quota(format!("a state key of {} bytes, over {STATE_KEY_BYTES_MAX}", key.len()));
+            return quota(format!(
+                "a state key of {} bytes, over {STATE_KEY_BYTES_MAX}",
+                key.len()
+            ));
         }
         if STATE_VALUE_BYTES_MAX < value_bytes {
-            return quota(format!("a state value of {value_bytes} bytes, over {STATE_VALUE_BYTES_MAX}"));
+            return quota(format!(
+                "a state value of {value_bytes} bytes, over {STATE_VALUE_BYTES_MAX}"
+            ));
         }
         let size_of = |value_bytes: usize| (key.len() + value_bytes) as i64;
         let mut size = self.pending_size;
@@ -241,7 +249,8 @@ impl Effects {
         if value.is_some() {
             size.keys += 1;
             size.bytes += size_of(value_bytes);
-            let (keys, bytes) = self.base.as_ref().map_or((0, 0), |base| (base.keys(), base.bytes()));
+            let (keys, bytes) =
+                self.base.as_ref().map_or((0, 0), |base| (base.keys(), base.bytes()));
             let keys = keys.saturating_add_signed(self.kept_size.keys + size.keys);
             let bytes = bytes.saturating_add_signed(self.kept_size.bytes + size.bytes);
             // A plugin over its quota (the limit was lowered) may still make things smaller.
@@ -257,7 +266,10 @@ impl Effects {
         match self.pending.iter_mut().find(|change| change.key == key) {
             Some(change) => change.value = value,
             None if self.limits.state_changes as usize <= changed => {
-                return quota(format!("over {} changed keys for one event", self.limits.state_changes));
+                return quota(format!(
+                    "over {} changed keys for one event",
+                    self.limits.state_changes
+                ));
             }
             None => self.pending.push(Change { key, value }),
         }
@@ -275,6 +287,8 @@ fn has_reserved_header(event: &Event) -> bool {
 pub(crate) fn reserved_header() -> PluginFault {
     fault(
         FaultCause::Denied,
-        format!("wrote a header that begins with {RESERVED_HEADER_PREFIX:?}: those are the broker's"),
+        format!(
+            "wrote a header that begins with {RESERVED_HEADER_PREFIX:?}: those are the broker's"
+        ),
     )
 }

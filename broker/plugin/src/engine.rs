@@ -19,7 +19,7 @@ const WASM_STACK_BYTES: usize = 512 << 10;
 pub(crate) struct Ticking {
     engine: Engine,
     /// Dropped to stop the thread.
-    stop: Option<mpsc::Sender<()>>,
+    stop: Option<mpsc::SyncSender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -27,7 +27,7 @@ impl Ticking {
     /// Starts the engine. Fails where the machine has no thread or address space left.
     pub(crate) fn start() -> wasmtime::Result<Self> {
         let engine = Engine::new(&config())?;
-        let (stop, stopped) = mpsc::channel::<()>();
+        let (stop, stopped) = mpsc::sync_channel::<()>(0);
         let ticked = engine.clone();
         let tick = Duration::from_millis(EPOCH_TICK_MS);
         let thread = thread::Builder::new().name("weir-epoch".into()).spawn(move || {

@@ -41,9 +41,10 @@ pub(crate) fn of_call(
             format!("asked for {bytes} bytes of memory, its limit is {}", limits.memory_bytes),
         ),
         // wasmtime has no public type for this one.
-        (None, None) if format!("{error:?}").contains("fuel allocated for hostcalls") => {
-            fault(FaultCause::OutputTooLarge, "handed over more bytes at once than an event may have")
-        }
+        (None, None) if format!("{error:?}").contains("fuel allocated for hostcalls") => fault(
+            FaultCause::OutputTooLarge,
+            "handed over more bytes at once than an event may have",
+        ),
         (_, None) => fault(FaultCause::Trap, one_line(error)),
     }
 }

@@ -72,7 +72,8 @@ impl Host {
         check(wasm, self.inner.options.component_bytes_max)?;
         let component = Component::from_binary(self.inner.engine.engine(), wasm)
             .map_err(|error| invalid(format!("{error:#}")))?;
-        self.link(&component).map_err(|error| CompileError::WrongTypes { reason: one_line(&error) })?;
+        self.link(&component)
+            .map_err(|error| CompileError::WrongTypes { reason: one_line(&error) })?;
         Artefact::of(&component).map_err(|error| invalid(one_line(&error)))
     }
 

@@ -33,9 +33,7 @@ pub use check::CompileError;
 pub use effects::{STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX};
 pub use host::{Host, HostError, HostOptions, LoadError};
 pub use plugin::{BindError, BindingSettings, Plugin};
-pub use stage::{
-    REJECTION_CODE_BYTES_MAX, REJECTION_MESSAGE_BYTES_MAX, StageCounters, WasmStage,
-};
+pub use stage::{REJECTION_CODE_BYTES_MAX, REJECTION_MESSAGE_BYTES_MAX, StageCounters, WasmStage};
 
 /// One link of a chain in one partition. Called by one thread at a time, in this order per batch:
 /// `begin`, then per event `judge` and one of `keep` or `discard`, then `finish`.

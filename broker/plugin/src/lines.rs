@@ -28,7 +28,13 @@ pub(crate) struct Lines {
 impl Lines {
     /// For one stage; an event may write `event_bytes_max`.
     pub(crate) fn new(plugin: PluginName, event_bytes_max: u64) -> Self {
-        Self { plugin, event_bytes_max, left_bytes: event_bytes_max, cut_bytes: 0, unended: Vec::new() }
+        Self {
+            plugin,
+            event_bytes_max,
+            left_bytes: event_bytes_max,
+            cut_bytes: 0,
+            unended: Vec::new(),
+        }
     }
 
     /// A new event may write its limit again.

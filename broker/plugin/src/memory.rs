@@ -26,7 +26,11 @@ pub(crate) struct Memory {
 impl Memory {
     /// For a fresh instance.
     pub(crate) fn new(limit_bytes: u64) -> Self {
-        Self { limit_bytes: usize::try_from(limit_bytes).unwrap_or(usize::MAX), bytes: 0, refused_bytes: None }
+        Self {
+            limit_bytes: usize::try_from(limit_bytes).unwrap_or(usize::MAX),
+            bytes: 0,
+            refused_bytes: None,
+        }
     }
 
     /// Bytes of linear memory in use.

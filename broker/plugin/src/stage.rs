@@ -16,9 +16,7 @@ use weir_wire::ids::RESERVED_HEADER_PREFIX;
 use weir_wire::record_batch::{Event, Header, Record};
 
 use crate::bindings::Filter;
-use crate::bindings::weir::plugin::types::{
-    EventParam, HeaderParam, Rejection, Verdict,
-};
+use crate::bindings::weir::plugin::types::{EventParam, HeaderParam, Rejection, Verdict};
 use crate::effects::{Effects, reserved_header};
 use crate::engine::ticks;
 use crate::fault::{fault, of_call, one_line};
@@ -27,8 +25,8 @@ use crate::lines::Lines;
 use crate::plugin::{BindError, BindingSettings, Plugin};
 use crate::wasi::HANDLES_MAX;
 use crate::{
-    BatchContext, Change, Emitted, EventContext, FaultCause, PluginFault, Refusal, Stage, StateBase,
-    StageVerdict,
+    BatchContext, Change, Emitted, EventContext, FaultCause, PluginFault, Refusal, Stage,
+    StageVerdict, StateBase,
 };
 
 /// Bytes of a rejection's code at most; more is cut.
@@ -180,11 +178,7 @@ impl Stage for WasmStage {
         guest.effects.begin(batch.now, state);
     }
 
-    fn judge(
-        &mut self,
-        event: &Record<'_>,
-        at: EventContext,
-    ) -> Result<StageVerdict, PluginFault> {
+    fn judge(&mut self, event: &Record<'_>, at: EventContext) -> Result<StageVerdict, PluginFault> {
         let answer = self.process(event, at);
         if answer.is_err() {
             self.rest();
@@ -234,10 +228,11 @@ fn configure(
         Ok(filter) => filter,
         Err(error) => {
             let refused_bytes = store.data().memory.refused_bytes();
-            let why = match error.downcast_ref::<wasmtime::Trap>().is_some() || refused_bytes.is_some() {
-                true => of_call(&error, limits, limits.configure_ms, refused_bytes).detail,
-                false => one_line(&error),
-            };
+            let why =
+                match error.downcast_ref::<wasmtime::Trap>().is_some() || refused_bytes.is_some() {
+                    true => of_call(&error, limits, limits.configure_ms, refused_bytes).detail,
+                    false => one_line(&error),
+                };
             return Err(BindError::Instantiate(why));
         }
     };

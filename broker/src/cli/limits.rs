@@ -44,7 +44,7 @@ pub fn help() -> String {
         "Limits (--limit KEY=VALUE; *_bytes take KiB and MiB):\n  KEY               DEFAULT      MAXIMUM\n",
     );
     for key in KEYS {
-        let mut show = |limits: &mut Limits| field(limits, key).map_or(0, |field| field.value());
+        let show = |limits: &mut Limits| field(limits, key).map_or(0, |field| field.value());
         let (default, max) = (show(&mut default), show(&mut max));
         text += &format!("  {key:<16} {default:>9} {max:>12}\n");
     }

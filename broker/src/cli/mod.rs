@@ -173,10 +173,14 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Publish(publish) => publish.run(context, output).await,
             Command::Consume(consume) => consume.run(context).await,
             Command::Plugin(plugin) => plugin.run(context, output).await,
-            Command::Demo(DemoArguments {}) => crate::demo::run(output).await,
+            Command::Demo(DemoArguments {}) => demo(output).await,
             Command::Compile(compile) => compile.run(),
         }
     })
+}
+
+async fn demo(output: Output) -> Result<(), Failure> {
+    crate::demo::run(output.json).await.map_err(|error| Failure::new(error.to_string()))
 }
 
 /// A broker tells its operator what happens; other commands only when asked.

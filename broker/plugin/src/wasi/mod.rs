@@ -123,10 +123,8 @@ fn add_denied(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         ctx: &mut guest.wasi.filesystem,
         table: &mut guest.wasi.table,
     };
-    let network: fn(&mut Guest) -> WasiSocketsCtxView<'_> = |guest| WasiSocketsCtxView {
-        ctx: &mut guest.wasi.sockets,
-        table: &mut guest.wasi.table,
-    };
+    let network: fn(&mut Guest) -> WasiSocketsCtxView<'_> =
+        |guest| WasiSocketsCtxView { ctx: &mut guest.wasi.sockets, table: &mut guest.wasi.table };
     filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, folders)?;
     sync::filesystem::types::add_to_linker::<_, WasiFilesystem>(l, folders)?;
     sockets::tcp_create_socket::add_to_linker::<_, WasiSockets>(l, network)?;

@@ -6,8 +6,8 @@ use wasmtime::Result;
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 use weir_wire::ids::PartitionId;
 
-use crate::fault::fault;
 use crate::FaultCause;
+use crate::fault::fault;
 use crate::guest::Guest;
 
 /// Random bytes of one call at most; languages ask for 16 or 32 to seed their hash maps.

@@ -1,0 +1,19 @@
+;; Replaces each event by one of 3 MiB.
+  (core module $module
+    (import "lib" "memory" (memory 1))
+    (func (export "configure") (param i32 i32) (result i32) (i32.const 4096))
+    (func (export "process")
+      (param $has-key i32) (param $key i32) (param $key-len i32)
+      (param $value i32) (param $value-len i32)
+      (param $headers i32) (param $headers-len i32)
+      (param $time i64) (result i32)
+      (drop (memory.grow (i32.const 64)))
+      (i32.store8 (i32.const 4096) (i32.const 1))
+      (i32.store8 (i32.const 4104) (i32.const 0))
+      (i32.store (i32.const 4116) (i32.const 0))
+      (i32.store (i32.const 4120) (i32.const 3145728))
+      (i32.store (i32.const 4124) (i32.const 0))
+      (i32.store (i32.const 4128) (i32.const 0))
+      (i32.const 4096)))
+  (core instance $probe (instantiate $module
+    (with "lib" (instance $lib)) (with "weir" (instance $weir))))

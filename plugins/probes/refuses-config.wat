@@ -1,0 +1,17 @@
+;; Refuses every config: "never".
+  (core module $module
+    (import "lib" "memory" (memory 1))
+    (data (i32.const 0) "never")
+    (func (export "configure") (param i32 i32) (result i32)
+      (i32.store8 (i32.const 4096) (i32.const 1))
+      (i32.store (i32.const 4100) (i32.const 0))
+      (i32.store (i32.const 4104) (i32.const 5))
+      (i32.const 4096))
+    (func (export "process")
+      (param $has-key i32) (param $key i32) (param $key-len i32)
+      (param $value i32) (param $value-len i32)
+      (param $headers i32) (param $headers-len i32)
+      (param $time i64) (result i32)
+      (i32.const 4096)))
+  (core instance $probe (instantiate $module
+    (with "lib" (instance $lib)) (with "weir" (instance $weir))))

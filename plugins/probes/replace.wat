@@ -1,0 +1,22 @@
+;; Replaces each event by one with the same key, headers and time and "new" as its value.
+  (core module $module
+    (import "lib" "memory" (memory 1))
+    (data (i32.const 0) "new")
+    (func (export "configure") (param i32 i32) (result i32) (i32.const 4096))
+    (func (export "process")
+      (param $has-key i32) (param $key i32) (param $key-len i32)
+      (param $value i32) (param $value-len i32)
+      (param $headers i32) (param $headers-len i32)
+      (param $time i64) (result i32)
+      (i32.store8 (i32.const 4096) (i32.const 1))
+      (i32.store8 (i32.const 4104) (local.get $has-key))
+      (i32.store (i32.const 4108) (local.get $key))
+      (i32.store (i32.const 4112) (local.get $key-len))
+      (i32.store (i32.const 4116) (i32.const 0))
+      (i32.store (i32.const 4120) (i32.const 3))
+      (i32.store (i32.const 4124) (local.get $headers))
+      (i32.store (i32.const 4128) (local.get $headers-len))
+      (i64.store (i32.const 4136) (local.get $time))
+      (i32.const 4096)))
+  (core instance $probe (instantiate $module
+    (with "lib" (instance $lib)) (with "weir" (instance $weir))))

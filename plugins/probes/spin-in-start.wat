@@ -1,0 +1,14 @@
+;; Never gets as far as configure.
+  (core module $module
+    (import "lib" "memory" (memory 1))
+    (func $start (loop $for-ever (br $for-ever)))
+    (start $start)
+    (func (export "configure") (param i32 i32) (result i32) (i32.const 4096))
+    (func (export "process")
+      (param $has-key i32) (param $key i32) (param $key-len i32)
+      (param $value i32) (param $value-len i32)
+      (param $headers i32) (param $headers-len i32)
+      (param $time i64) (result i32)
+      (i32.const 4096)))
+  (core instance $probe (instantiate $module
+    (with "lib" (instance $lib)) (with "weir" (instance $weir))))
