@@ -292,15 +292,19 @@ impl Control {
         let mut chain = chain_of(&catalog, record);
         let old = chain.bindings.iter().position(|binding| binding.plugin == plugin);
         let order = spec.order.or(old.map(|at| chain.bindings[at].order)).unwrap_or_default();
+        let config = spec.config.unwrap_or_else(|| serde_json::json!({}));
         let binding = Binding {
             plugin,
             version: version.version,
             digest: version.digest,
             order,
-            config: spec.config.unwrap_or_else(|| serde_json::json!({})),
             on_failure: spec.on_failure,
-            emit: spec.emit,
+            emit: match spec.emit {
+                named if named.is_empty() => topics_named_in(&config, &catalog),
+                named => named,
+            },
             limits: spec.limits,
+            config,
         };
         match old {
             Some(at) => chain.bindings[at] = binding,
@@ -413,6 +417,24 @@ fn not_bound(topic: &TopicName, plugin: &PluginName) -> ControlError {
 
 fn version_with(catalog: &Catalog, name: &PluginName, digest: &Digest) -> Option<PluginVersion> {
     catalog.versions(name).into_iter().find(|version| version.digest == *digest)
+}
+
+/// The topics that an operator's config names: where nothing is said of side events, these are what
+/// the plugin may emit to. What the operator did not write, no plugin reaches.
+fn topics_named_in(config: &serde_json::Value, catalog: &Catalog) -> Vec<TopicName> {
+    match config {
+        serde_json::Value::String(text) => {
+            let named = TopicName::parse(text).ok().filter(|name| catalog.topic(name).is_some());
+            named.into_iter().collect()
+        }
+        serde_json::Value::Array(values) => {
+            values.iter().flat_map(|value| topics_named_in(value, catalog)).collect()
+        }
+        serde_json::Value::Object(fields) => {
+            fields.values().flat_map(|value| topics_named_in(value, catalog)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn check_limits(limits: &Limits) -> Result<(), ControlError> {

@@ -112,7 +112,7 @@ impl Home {
         let token = Token::read_or_make(&dir.join("admin.token"))?;
         let home = Self { dir, token, certificate, _lock: lock };
         for folder in [home.log_dir(), home.views_dir(), home.components_dir(), home.cache_dir()] {
-            fs::create_dir_all(&folder).map_err(HomeError::io("create", &folder))?;
+            make_folder(&folder)?;
         }
         private_file::sync_folder_of(&home.log_dir()).map_err(HomeError::io("sync", &home.dir))?;
         Ok(home)
@@ -180,11 +180,7 @@ impl Home {
 
 /// Makes the directory, or closes one that exists to other users.
 fn make_private(data_dir: &Path) -> Result<PathBuf, HomeError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(data_dir)
-        .map_err(HomeError::io("create data directory", data_dir))?;
+    make_folder(data_dir)?;
     let dir = fs::canonicalize(data_dir).map_err(HomeError::io("find data directory", data_dir))?;
     let mode =
         fs::metadata(&dir).map_err(HomeError::io("read", &dir))?.permissions().mode() & PERMISSIONS;
@@ -196,6 +192,13 @@ fn make_private(data_dir: &Path) -> Result<PathBuf, HomeError> {
             .map_err(HomeError::io("close to other users", &dir))?;
     }
     Ok(dir)
+}
+
+/// A folder for the broker's user alone, and those above it where they are missing.
+fn make_folder(folder: &Path) -> Result<(), HomeError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(folder).map_err(HomeError::io("create folder", folder))
 }
 
 fn lock(dir: &Path) -> Result<File, HomeError> {
@@ -252,7 +255,7 @@ mod tests {
             assert_eq!(mode(&dir.join(secret)), 0o600, "{secret}");
         }
         for folder in [home.log_dir(), home.views_dir(), home.components_dir(), home.cache_dir()] {
-            assert!(folder.is_dir(), "{}", folder.display());
+            assert_eq!(mode(&folder), 0o700, "{}", folder.display());
         }
         let text = fs::read_to_string(client).unwrap();
         assert!(text.contains("broker = \"127.0.0.1:1\"\nadmin = \"http://[::1]:2\"\n"), "{text}");
@@ -344,7 +347,7 @@ mod tests {
             assert!(told.contains(expected) && !told.contains('\n'), "{name}: {told}");
         }
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert!(refusal(file.path()).contains("cannot create data directory"));
+        assert!(refusal(file.path()).contains("cannot create folder"));
     }
 
     #[test]

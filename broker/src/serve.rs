@@ -129,7 +129,7 @@ pub struct Running {
     topics: Arc<Topics>,
     registry: Arc<Registry>,
     offsets: Arc<GroupOffsets>,
-    judges: Option<tokio::runtime::Runtime>,
+    _judges: Judges,
     // Last, so that the folder stays locked until all is closed.
     _home: Home,
 }
@@ -168,7 +168,7 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
         .map_err(|source| ServeError::Admin { address: options.admin, source })?;
     let admin_addr = admin_listener.local_addr()?;
 
-    let judges = judges()?;
+    let judges = Judges::start()?;
     let log_dir = home.log_dir();
     Topics::finish_deletions(&log_dir)?;
     let store = Store::open(&home.views_dir())?;
@@ -185,7 +185,7 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
         shelf: Arc::clone(&shelf),
         router,
         desk: Arc::clone(&desk),
-        judges: judges.handle().clone(),
+        judges: judges.handle(),
         stop: stopping.clone(),
         tasks: Mutex::default(),
     });
@@ -228,7 +228,7 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
         topics,
         registry,
         offsets,
-        judges: Some(judges),
+        _judges: judges,
         _home: home,
     })
 }
@@ -244,29 +244,35 @@ impl Running {
         }
         self.registry.close().await;
         self.offsets.close().await;
-        if let Some(judges) = self.judges.take() {
-            judges.shutdown_background();
-        }
     }
 }
 
-impl Drop for Running {
+/// The threads on which plugins run: their own, so that a slow rule does not keep packets waiting.
+struct Judges(Option<tokio::runtime::Runtime>);
+
+impl Judges {
+    fn start() -> std::io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(cores.max(JUDGES_MIN))
+            .thread_name("weir-judge")
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> tokio::runtime::Handle {
+        self.0.as_ref().expect("there until it is dropped").handle().clone()
+    }
+}
+
+impl Drop for Judges {
     fn drop(&mut self) {
-        // A runtime may not be dropped where one is at work; this one has nothing left to do.
-        if let Some(judges) = self.judges.take() {
-            judges.shutdown_background();
+        // A runtime may not be waited for where another is at work, and its partitions are closed.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
-}
-
-/// Plugins run on threads of their own, so that a slow rule does not keep packets waiting.
-fn judges() -> std::io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.max(JUDGES_MIN))
-        .thread_name("weir-judge")
-        .enable_all()
-        .build()
 }
 
 /// Loopback is safe with the self-signed certificate and the token file; anything else needs a

@@ -27,8 +27,10 @@
     (type $verdict' (variant
       (case "accept") (case "replace" $event) (case "drop") (case "reject" $rejection)))
     (export "verdict" (type $verdict (eq $verdict')))))
-  (alias export $types "event" (type $event))
-  (alias export $types "verdict" (type $verdict))
+  (alias export $types "event" (type $event'))
+  (alias export $types "verdict" (type $verdict'))
+  (import "event" (type $event (eq $event')))
+  (import "verdict" (type $verdict (eq $verdict')))
 
   (import "weir:plugin/context@0.1.0" (instance $context
     (export "now" (func (result u64)))

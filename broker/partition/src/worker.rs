@@ -665,7 +665,7 @@ impl Worker {
         let snapshot = Snapshot {
             time: self.view.time(),
             chain: self.chain.revision,
-            outbox_pending: self.view.outbox().pending(),
+            outbox_pending: self.view.next_ordinal() - self.relayed,
             next_ordinal: self.view.next_ordinal(),
             relayed: self.relayed,
             counts: self.counts,

@@ -3,7 +3,7 @@
 //! Promises: takes milliseconds where compiling takes seconds, never panics on any bytes, and each
 //! refusal says how to rebuild. Only names are looked at here; types are checked when it is linked.
 
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload, TypeBounds};
 
 /// `\0asm`, with which every binary begins.
 const WASM_MAGIC: &[u8] = b"\0asm";
@@ -114,7 +114,11 @@ pub(crate) fn check(wasm: &[u8], bytes_max: u64) -> Result<(), CompileError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(imports) if depth == 0 => {
                 for import in imports {
-                    check_import(import.map_err(invalid)?.name.name)?;
+                    let import = import.map_err(invalid)?;
+                    // The world's `use types.{event}`: a name for a type brings no power.
+                    if !matches!(import.ty, ComponentTypeRef::Type(TypeBounds::Eq(_))) {
+                        check_import(import.name.name)?;
+                    }
                 }
             }
             Payload::ComponentExportSection(exports) if depth == 0 => {
@@ -144,7 +148,7 @@ pub(crate) fn invalid(reason: impl std::fmt::Display) -> CompileError {
 
 fn check_import(name: &str) -> Result<(), CompileError> {
     let is_wasi_02 = |prefix: &&str| name.starts_with(*prefix) && name.contains("@0.2.");
-    if name.starts_with(OWN_PREFIX) || WASI_PREFIXES.iter().any(|prefix| is_wasi_02(prefix)) {
+    if name.starts_with(OWN_PREFIX) || WASI_PREFIXES.iter().any(is_wasi_02) {
         return Ok(());
     }
     let advice = if name.starts_with("wasi:http/") {

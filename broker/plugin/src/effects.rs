@@ -292,3 +292,6 @@ pub(crate) fn reserved_header() -> PluginFault {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use crate::effects::Effects;
 use crate::fault::fault;
 use crate::lines::{Level, Lines};
 use crate::memory::Memory;
-use crate::wasi::Inert;
+use crate::wasi::{HasWorld, Inert, World};
 use crate::{BatchContext, EventContext, FaultCause};
 
 /// What a store carries.
@@ -135,6 +135,12 @@ impl log::Host for Guest {
 }
 
 impl types::Host for Guest {}
+
+impl HasWorld for Guest {
+    fn world(&mut self) -> World<'_> {
+        World { inert: &mut self.wasi, lines: &mut self.lines }
+    }
+}
 
 /// A guest's event as ours; its bytes are moved, not copied.
 pub(crate) fn owned(event: types::EventResult) -> Event {

@@ -9,7 +9,6 @@ use crate::PluginFault;
 use crate::bindings::FilterPre;
 use crate::engine::Ticking;
 use crate::guest::Guest;
-use crate::stage::WasmStage;
 
 /// What a binding says to a plugin.
 #[derive(Debug, Clone)]
@@ -68,12 +67,6 @@ impl Plugin {
     /// Which version it is.
     pub fn digest(&self) -> Digest {
         self.inner.digest
-    }
-
-    /// Brings one instance to life and configures it: once per partition, and once as a dry run
-    /// when the binding is made. Takes up to `limits.configure_ms`.
-    pub fn stage(&self, settings: BindingSettings) -> Result<WasmStage, BindError> {
-        WasmStage::start(self.clone(), settings)
     }
 
     pub(crate) fn filter(&self) -> &FilterPre<Guest> {

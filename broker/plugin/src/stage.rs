@@ -73,8 +73,16 @@ pub struct StageCounters {
     pub memory_bytes: u64,
 }
 
+impl Plugin {
+    /// Brings one instance to life and configures it: once per partition, and once as a dry run
+    /// when the binding is made. Takes up to `limits.configure_ms`.
+    pub fn stage(&self, settings: BindingSettings) -> Result<WasmStage, BindError> {
+        WasmStage::start(self.clone(), settings)
+    }
+}
+
 impl WasmStage {
-    pub(crate) fn start(plugin: Plugin, settings: BindingSettings) -> Result<Self, BindError> {
+    fn start(plugin: Plugin, settings: BindingSettings) -> Result<Self, BindError> {
         let effects = Effects::new(settings.limits, settings.emit.clone());
         let lines = Lines::new(plugin.name().clone(), settings.limits.log_bytes);
         let mut stage = Self {

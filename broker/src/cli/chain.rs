@@ -16,7 +16,6 @@ use crate::table::{Align, Table, thousands};
 /// What to do with a topic's chain. A change holds from one exact offset of each partition on.
 #[derive(Debug, Subcommand)]
 pub enum Chain {
-    /// Put a plugin on a topic; if it is there already, swap its version, config and limits.
     #[command(after_help = bind_help())]
     Bind(Bind),
     /// Take a plugin off a topic; its state is kept.
@@ -43,6 +42,8 @@ pub enum Chain {
     },
 }
 
+/// Put a plugin on a topic; if it is there already, swap its version, config and limits.
+///
 /// What is not said is the default, also when the plugin is bound already: give --config,
 /// --emit and --limit again to keep them.
 #[derive(Debug, Args)]
@@ -61,7 +62,8 @@ pub struct Bind {
     /// What becomes of an event on which the plugin fails: closed rejects it, open lets it pass.
     #[arg(long, default_value = "closed")]
     on_failure: PolicyName,
-    /// A topic the plugin may emit side events to; may be given more than once.
+    /// A topic the plugin may emit side events to; may be given more than once. Without it: the
+    /// topics that the config names.
     #[arg(long, value_name = "TOPIC")]
     emit: Vec<TopicName>,
     /// What the plugin may use up; may be given more than once.
@@ -225,8 +227,8 @@ mod tests {
     #[test]
     fn a_config_is_json_or_a_file_of_it() {
         check_config("{\"limit\": 2}", expect![[r#"{"limit":2}"#]]);
-        check_config("{limit:2}", expect![[""]]);
-        check_config("@/nowhere/limits.json", expect![[""]]);
+        check_config("{limit:2}", expect!["--config is not valid JSON (key must be a string at line 1 column 2); nothing was changed"]);
+        check_config("@/nowhere/limits.json", expect!["cannot read /nowhere/limits.json: No such file or directory (os error 2); check the path behind --config @"]);
         let mut file = tempfile::NamedTempFile::new().unwrap();
         write!(file, "{{\"limit\": 3}}").unwrap();
         check_config(&format!("@{}", file.path().display()), expect![[r#"{"limit":3}"#]]);
@@ -249,10 +251,21 @@ mod tests {
     #[test]
     fn a_chain_is_a_table_for_people() {
         let topic = TopicName::parse("flights").unwrap();
-        expect![[""]].assert_eq(&shown(&topic, &chain()));
-        expect![[""]].assert_eq(&shown(&topic, &admin::Chain::default()));
+        expect![[r#"
+            chain of flights, revision 3
+            ORDER  PLUGIN         DIGEST        ON FAILURE  EMITS TO  CONFIG
+                0  daily-limit@2  abababababab  closed      notices   {"limit":2}
+        "#]].assert_eq(&shown(&topic, &chain()));
+        expect![[r#"
+            no plugin judges flights; bind one with `weir plugin bind flights NAME`
+        "#]].assert_eq(&shown(&topic, &admin::Chain::default()));
         let at = |partition, offset| ChangedAt { partition: PartitionId(partition), offset: Offset(offset) };
         let change = ChainChange { chain: chain(), since: vec![at(0, 1_204), at(1, 98)] };
-        expect![[""]].assert_eq(&changed("daily-limit@2 judges flights", &change));
+        expect![[r#"
+            daily-limit@2 judges flights (chain revision 3)
+            PARTITION  FROM OFFSET
+                    0        1,204
+                    1           98
+        "#]].assert_eq(&changed("daily-limit@2 judges flights", &change));
     }
 }

@@ -10,7 +10,7 @@ use std::pin::pin;
 use clap::Args;
 use futures::FutureExt;
 use weir_client::{ConsumedEvent, Consumer, ConsumerOptions, From};
-use weir_wire::ids::{GroupName, PartitionId, TopicName};
+use weir_wire::ids::{GroupName, Offset, PartitionId, TopicName};
 
 use super::Failure;
 use super::context;
@@ -23,6 +23,8 @@ const EVENTS_PER_COMMIT: u64 = 1_000;
 /// Bytes of lines that wait to be written at most.
 const OUT_BYTES: usize = 256 << 10;
 
+/// Print the events of a topic, one line of JSON each.
+///
 /// Follows the topic until Ctrl-C, --count or --until-end. Each line is
 /// {"topic","partition","offset","timestamp","key","value","headers"}; the timestamp is the
 /// producer's, in ms since 1970; bytes that are not UTF-8 are {"base64":…}; headers are a list of
@@ -66,6 +68,9 @@ impl Consume {
             group: self.group.clone(),
             ..ConsumerOptions::default()
         };
+        if let Some(From::Offset(offset)) = self.from {
+            self.check(offset, &client.latest_offsets(&self.topic).await?)?;
+        }
         let consumer = client.consumer(&self.topic, options).await?;
         let mut printing = Printing {
             consumer,
@@ -78,6 +83,21 @@ impl Consume {
         printing.consumer.close().await;
         client.close().await;
         end.and(settled)
+    }
+}
+
+impl Consume {
+    /// Partitions differ in length, so an offset has to be within one of those to be read only.
+    fn check(&self, offset: Offset, ends: &[(PartitionId, Offset)]) -> Result<(), Failure> {
+        let is_wanted = |partition: PartitionId| self.partition.is_none_or(|one| one == partition.0);
+        let longest = ends.iter().filter(|(partition, _)| is_wanted(*partition)).max_by_key(|(_, end)| end);
+        match longest {
+            Some((partition, end)) if *end < offset => Err(Failure::new(format!(
+                "--from {offset} is beyond the end of {}: partition {partition} ends at {end}",
+                self.topic
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -134,5 +154,28 @@ impl Printing {
         }
         self.unsettled = 0;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn an_offset_behind_every_end_is_a_mistake() {
+        let check = |partition: Option<u32>, offset| {
+            let topic = TopicName::parse("flights").unwrap();
+            let consume =
+                Consume { topic, group: None, from: None, partition, count: None, until_end: true };
+            let ends = [(PartitionId(0), Offset(3)), (PartitionId(1), Offset(9))];
+            consume.check(Offset(offset), &ends).err().map(|failure| failure.to_string())
+        };
+        assert_eq!(check(None, 9), None);
+        assert_eq!(check(Some(0), 3), None);
+        expect!["--from 10 is beyond the end of flights: partition 1 ends at 9"]
+            .assert_eq(&check(None, 10).unwrap());
+        expect!["--from 4 is beyond the end of flights: partition 0 ends at 3"]
+            .assert_eq(&check(Some(0), 4).unwrap());
     }
 }

@@ -7,12 +7,12 @@
 //! Not here: what a broker is (`serve` hands over to the library).
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use weir_client::{AdminError, ClientError};
 
@@ -77,25 +77,23 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a broker in this terminal until Ctrl-C.
     Serve(serve::Serve),
     /// Create, list, describe and delete topics.
     #[command(subcommand, arg_required_else_help = true)]
     Topic(topic::Topic),
-    /// Publish the lines of a file, and count what became of each.
     Publish(publish::Publish),
-    /// Print the events of a topic, one line of JSON each.
     Consume(consume::Consume),
     /// Upload plugins, and bind them to topics.
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(plugin::Plugin),
-    /// Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap.
     Demo(DemoArguments),
     /// Compile a component; the broker runs this in a child process.
     #[command(hide = true)]
     Compile(compile::Compile),
 }
 
+/// Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap.
+///
 /// Runs in a temporary folder on loopback, leaves nothing behind, and exits with 0 only if every
 /// figure it counted agrees with the others.
 #[derive(Debug, clap::Args)]
@@ -191,7 +189,12 @@ fn start_log(arguments: &Arguments) {
         _ => return,
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let has_colour = io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(has_colour)
+        .with_writer(io::stderr)
+        .init();
 }
 
 /// Help is an answer; anything else is one sentence instead of clap's page.
@@ -206,21 +209,31 @@ fn explain(error: &clap::Error) -> ExitCode {
             ExitCode::from(EXIT_USAGE)
         }
         _ => {
-            complain(&usage_sentence(&error.to_string()));
+            let command = command_asked_for(std::env::args().skip(1));
+            complain(&usage_sentence(&error.to_string(), &command));
             ExitCode::from(EXIT_USAGE)
         }
     }
 }
 
-/// clap's page for an error ends in a usage line: what stands before it is the sentence, and the
-/// command it names is whose help to ask for.
-fn usage_sentence(page: &str) -> String {
-    let (before, usage) = page.split_once("Usage: ").unwrap_or((page, "weir"));
-    let what: Vec<&str> = before.trim_start_matches("error: ").split_whitespace().collect();
-    let is_command = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
-    let command: Vec<&str> = usage.split_whitespace().take_while(is_command).collect();
-    let what = what.join(" ").replace(" For more information, try '--help'.", "");
-    format!("{}; see `{} --help`", what.trim_end_matches(['.', ':']), command.join(" "))
+/// The sentence at the top of clap's page for an error, and whose help to ask for.
+fn usage_sentence(page: &str, command: &str) -> String {
+    let sentence = page.split("Usage: ").next().unwrap_or(page);
+    let sentence = sentence.split("For more information").next().unwrap_or(sentence);
+    let words: Vec<&str> = sentence.trim_start_matches("error: ").split_whitespace().collect();
+    format!("{}; see `{command} --help`", words.join(" ").trim_end_matches(['.', ':', '?']))
+}
+
+/// The longest command that these arguments name, such as `weir topic create`.
+fn command_asked_for(arguments: impl Iterator<Item = String>) -> String {
+    let (mut command, mut path) = (Arguments::command(), "weir".to_owned());
+    for argument in arguments {
+        if let Some(inner) = command.find_subcommand(&argument).cloned() {
+            path = format!("{path} {argument}");
+            command = inner;
+        }
+    }
+    path
 }
 
 fn complain(sentence: &str) {
@@ -231,12 +244,12 @@ fn complain(sentence: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
     use expect_test::{Expect, expect};
 
     fn check_usage(arguments: &str, expected: Expect) {
         let error = Arguments::try_parse_from(arguments.split(' ')).unwrap_err();
-        expected.assert_eq(&usage_sentence(&error.to_string()));
+        let command = command_asked_for(arguments.split(' ').skip(1).map(str::to_owned));
+        expected.assert_eq(&usage_sentence(&error.to_string(), &command));
     }
 
     #[test]
@@ -246,16 +259,16 @@ mod tests {
 
     #[test]
     fn wrong_arguments_are_one_sentence() {
-        check_usage("weir pubilsh", expect![[""]]);
-        check_usage("weir publish", expect![[""]]);
-        check_usage("weir publish flights --inptu x", expect![[""]]);
-        check_usage("weir publish fl/ghts --input x", expect![[""]]);
-        check_usage("weir publish flights --input x --key tailnum", expect![[""]]);
-        check_usage("weir publish flights --input x --mode some", expect![[""]]);
-        check_usage("weir consume flights --from yesterday", expect![[""]]);
-        check_usage("weir topic create flights --partitions many", expect![[""]]);
-        check_usage("weir plugin bind flights daily-limit --limit power=1", expect![[""]]);
-        check_usage("weir plugin delete daily-limit", expect![[""]]);
+        check_usage("weir pubilsh", expect!["unrecognized subcommand 'pubilsh' tip: a similar subcommand exists: 'publish'; see `weir --help`"]);
+        check_usage("weir publish", expect!["the following required arguments were not provided: --input <FILE|-> <TOPIC>; see `weir publish --help`"]);
+        check_usage("weir publish flights --inptu x", expect!["unexpected argument '--inptu' found tip: a similar argument exists: '--input'; see `weir publish --help`"]);
+        check_usage("weir publish fl/ghts --input x", expect![[r#"invalid value 'fl/ghts' for '<TOPIC>': topic name "fl/ghts" is not valid: use 1 to 249 of a-z A-Z 0-9 . _ - and neither "." nor ".."; see `weir publish --help`"#]]);
+        check_usage("weir publish flights --input x --key tailnum", expect!["invalid value 'tailnum' for '--key </JSON/POINTER>': a JSON pointer begins with a slash; did you mean /tailnum; see `weir publish --help`"]);
+        check_usage("weir publish flights --input x --mode some", expect!["invalid value 'some' for '--mode <MODE>' [possible values: per-event, all-or-nothing]; see `weir publish --help`"]);
+        check_usage("weir consume flights --from yesterday", expect!["invalid value 'yesterday' for '--from <earliest|latest|OFFSET|RFC3339>': give earliest, latest, an offset or an RFC 3339 time such as 2013-06-01T00:00:00Z; see `weir consume --help`"]);
+        check_usage("weir topic create flights --partitions many", expect!["invalid value 'many' for '--partitions <N>': invalid digit found in string; see `weir topic create --help`"]);
+        check_usage("weir plugin bind flights daily-limit --limit power=1", expect![[r#"invalid value 'power=1' for '--limit <KEY=VALUE>': there is no limit "power"; the limits are fuel, deadline_ms, configure_ms, memory_bytes, side_events, side_event_bytes, log_bytes, state_changes, state_keys, state_bytes; see `weir plugin bind --help`"#]]);
+        check_usage("weir plugin delete daily-limit", expect!["invalid value 'daily-limit' for '<NAME@VERSION>': name the version too, as in daily-limit@1; see `weir plugin delete --help`"]);
     }
 
     #[test]
@@ -265,7 +278,38 @@ mod tests {
 
     #[test]
     fn help_teaches() {
-        expect![[""]].assert_eq(&Arguments::command().render_help().to_string());
+        expect![[r#"
+            The event broker whose admission rules are WebAssembly components
+
+            Usage: weir [OPTIONS] <COMMAND>
+
+            Commands:
+              serve    Run a broker in this terminal until Ctrl-C
+              topic    Create, list, describe and delete topics
+              publish  Publish the lines of a file, and count what became of each
+              consume  Print the events of a topic, one line of JSON each
+              plugin   Upload plugins, and bind them to topics
+              demo     Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap
+
+            Options:
+                  --json            Print answers as JSON, for programs
+                  --context <FILE>  How to reach the broker: the client.toml that `weir serve` wrote into its data directory [default: $WEIR_CONTEXT, else ./weir-data/client.toml]
+              -v, --verbose         Tell on stderr what happens inside
+              -h, --help            Print help (see more with '--help')
+              -V, --version         Print version
+
+            A first tour (or let `weir demo` walk it for you):
+              weir serve                                    in one terminal; in another:
+              weir topic create flights --partitions 4
+              weir topic create notices
+              weir plugin push daily-limit daily-limit.wasm
+              weir plugin bind flights daily-limit --emit notices \
+                   --config '{"limit":2,"key":"event","time":"event","notice":"notices"}'
+              weir publish flights --input flights.jsonl --key /tailnum --timestamp /time
+              weir consume notices --until-end
+
+            `weir COMMAND --help` has an example for each.
+        "#]].assert_eq(&Arguments::command().render_help().to_string());
     }
 
     #[test]

@@ -229,8 +229,17 @@ mod tests {
         };
         let versions = vec![version(1, &["flights"]), version(2, &[])];
         let plugin = PluginDescription { name: name.clone(), versions };
-        expect![[""]].assert_eq(&pushed(&plugin.versions[0]));
-        expect![[""]].assert_eq(&described(&plugin));
-        expect![[""]].assert_eq(&listed(&[plugin]));
+        expect![[r#"
+            daily-limit@1 sha256:0101010101010101010101010101010101010101010101010101010101010101 (68.4 KiB)
+        "#]].assert_eq(&pushed(&plugin.versions[0]));
+        expect![[r#"
+            VERSION        DIGEST                                                                SIZE  PUSHED                BOUND TO
+            daily-limit@1  0101010101010101010101010101010101010101010101010101010101010101  68.4 KiB  2013-01-01T10:00:00Z  flights
+            daily-limit@2  0202020202020202020202020202020202020202020202020202020202020202  68.4 KiB  2013-01-01T10:00:00Z  -
+        "#]].assert_eq(&described(&plugin));
+        expect![[r#"
+            PLUGIN       VERSIONS  NEWEST  DIGEST        BOUND TO
+            daily-limit         2      @2  020202020202  flights
+        "#]].assert_eq(&listed(&[plugin]));
     }
 }

@@ -23,6 +23,8 @@ use super::output::Output;
 /// partitions full while one of them is slow.
 const DELIVERIES_MAX: usize = 1 << 18;
 
+/// Publish the lines of a file, and count what became of each.
+///
 /// A line ends with a line feed, which is not part of the event. `jsonl`: each line is one JSON
 /// value and its bytes are the event's value; a carriage return before the line feed is not part
 /// of it. Blank lines may stand at the end only. `raw`: each line is one event, whatever is in it.

@@ -8,6 +8,8 @@ use clap::Args;
 use super::Failure;
 use crate::serve::{self, ServeFile, ServeOptions};
 
+/// Run a broker in this terminal until Ctrl-C.
+///
 /// A fresh start listens on loopback only, makes a certificate and an admin token in the data
 /// directory, and writes DIR/client.toml, which the other commands read. When all is ready it
 /// prints `weir ready: data quic://… admin http://…`. Logs go to stderr; RUST_LOG chooses them.

@@ -210,21 +210,36 @@ mod tests {
             }
         }
         file.flush().unwrap();
-        expect![[""]].assert_eq(&std::fs::read_to_string(&path).unwrap());
-        expect![[""]].assert_eq(&serde_json::to_string(&tally).unwrap());
-        expect![[""]].assert_eq(&tally.table());
+        expect![[r#"
+            {"line":2,"code":"daily-limit","message":"N14228 has had its 2 of today","plugin":"daily-limit","retry_after_ms":1000}
+            {"line":4,"code":"no-key","message":"N14228 has had its 2 of today","plugin":"daily-limit"}
+            {"line":5,"code":"daily-limit","message":"N14228 has had its 2 of today","plugin":"daily-limit"}
+            {"line":6,"code":"aborted","message":"another event of its all-or-nothing batch was refused"}
+        "#]].assert_eq(&std::fs::read_to_string(&path).unwrap());
+        expect![[r#"{"sent":8,"accepted":1,"dropped":1,"rejected":{"aborted":1,"daily-limit":2,"no-key":1},"unknown":1,"failed":1}"#]].assert_eq(&serde_json::to_string(&tally).unwrap());
+        expect![[r#"
+            sent                     8
+            accepted                 1
+            dropped                  1
+            rejected                 4
+              aborted                1
+              daily-limit            2
+              no-key                 1
+            unknown                  1
+            failed                   1
+        "#]].assert_eq(&tally.table());
         let others = tally.accepted + tally.dropped + tally.unknown + tally.failed;
         assert_eq!(tally.sent, others + tally.rejected.values().sum::<u64>());
     }
 
     #[test]
     fn a_summary_without_failures_has_the_promised_fields_only() {
-        expect![[""]].assert_eq(&serde_json::to_string(&Tally::default()).unwrap());
+        expect![[r#"{"sent":0,"accepted":0,"dropped":0,"rejected":{},"unknown":0}"#]].assert_eq(&serde_json::to_string(&Tally::default()).unwrap());
     }
 
     #[test]
     fn a_file_that_cannot_be_written_is_named() {
         let Err(failure) = RefusedFile::create(Some(Path::new("/nowhere/x"))) else { panic!() };
-        expect![[""]].assert_eq(&failure.to_string());
+        expect!["cannot write /nowhere/x: No such file or directory (os error 2); choose another --rejected file"].assert_eq(&failure.to_string());
     }
 }

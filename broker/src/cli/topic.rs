@@ -211,8 +211,22 @@ mod tests {
 
     #[test]
     fn topics_are_tables_for_people() {
-        expect![[""]].assert_eq(&listed(&[flights()]));
-        expect![[""]].assert_eq(&described(&flights()));
-        expect![[""]].assert_eq(&created(&flights()));
+        expect![[r#"
+            TOPIC    PARTITIONS  EVENTS   STORED  DURABILITY  STATE
+            flights           1   9,531  1.3 MiB  durable     serving
+        "#]].assert_eq(&listed(&[flights()]));
+        expect![[r#"
+            topic       flights (id 1)
+            durability  durable
+            kept        for ever, up to 1.0 GiB a partition
+
+            PARTITION  EARLIEST   NEXT   STORED  CHAIN  ACCEPTED  DROPPED  REJECTED  FAULTED  OUTBOX  STATE
+                    0         0  9,531  1.3 MiB     r2     9,531        0       469        0       0  serving
+
+            ACCEPTED to FAULTED count what was judged since the broker started.
+        "#]].assert_eq(&described(&flights()));
+        expect![[r#"
+            topic flights is created with 1 partition
+        "#]].assert_eq(&created(&flights()));
     }
 }

@@ -66,6 +66,19 @@ mod tests {
             mails: 260,
             read_back: 9_700,
         };
-        expect![[""]].assert_eq(&ending(&figures, [2, 3], Duration::from_millis(7_240)));
+        expect![[r#"
+
+            WHAT HAPPENED                      LIMIT 2  LIMIT 3   TOTAL
+            flights sent                         5,100    4,900  10,000
+            accepted                             4,860    4,840   9,700
+            refused: daily-limit                   230       56     286
+            refused: no-key                         10        4      14
+            notices, one per aircraft and day                       260
+            mails                                                   260
+            flights read back, byte for byte                      9,700
+
+            The limit changed while flights were being published, at partition:offset
+            0:1,204. The story took 7.2 s.
+        "#]].assert_eq(&ending(&figures, [2, 3], Duration::from_millis(7_240)));
     }
 }

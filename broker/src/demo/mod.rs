@@ -30,7 +30,7 @@ use self::publishing::publish;
 use self::ledger::{Evidence, Rule};
 use self::screen::{Ink, Screen};
 use crate::serve::{self, ServeError, ServeOptions};
-use crate::table::bytes;
+use crate::table::{bytes, thousands};
 
 mod publishing;
 mod ending;
@@ -140,7 +140,7 @@ async fn tell(screen: Screen) -> Result<Evidence, DemoError> {
     let shown = tokio::spawn(show_arrivals(client.clone(), names.notices.clone(), inbox.clone(), screen));
 
     let flights = flights::flights();
-    screen.step(3, format!("publishing {} flights of January 2013", flights.len()));
+    screen.step(3, format!("publishing {} flights of January 2013", thousands(flights.len() as u64)));
     let producer = client.producer(&names.flights, Default::default()).await?;
     let swap = async {
         let change = bind(&admin, &names, LIMITS[1]).await?;
@@ -267,7 +267,7 @@ async fn show_arrivals(
     for mail in inbox.wait_for(1).await.iter().take(1) {
         let header = |name: &str| mail.header(name).unwrap_or("-").to_owned();
         screen.event(Ink::Yellow, "mail", format!("to {}: {}", header("To"), header("Subject")));
-        for line in mail.body().lines() {
+        for line in mail.body().trim_end().lines() {
             screen.event(Ink::Yellow, "", line);
         }
     }

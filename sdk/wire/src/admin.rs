@@ -251,7 +251,7 @@ pub struct BindingSpec {
     pub config: Option<serde_json::Value>,
     /// What becomes of events on which it fails.
     pub on_failure: FailurePolicy,
-    /// Topics it may emit side events to.
+    /// Topics it may emit side events to; if none is named here, those that the config names.
     pub emit: Vec<TopicName>,
     /// What it may use up.
     pub limits: Limits,

@@ -1,7 +1,7 @@
 //! A process without arguments, variables, terminal or input.
 
 use wasmtime::Result;
-use wasmtime::component::Resource;
+use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::p2::bindings::cli::{
     environment, exit, stderr, stdin, stdout, terminal_input, terminal_output, terminal_stderr,
     terminal_stdin, terminal_stdout,
@@ -9,11 +9,11 @@ use wasmtime_wasi::p2::bindings::cli::{
 use wasmtime_wasi::p2::pipe::{ClosedInputStream, SinkOutputStream};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
+use super::World;
 use crate::FaultCause;
 use crate::fault::fault;
-use crate::guest::Guest;
 
-impl environment::Host for Guest {
+impl environment::Host for World<'_> {
     fn get_environment(&mut self) -> Result<Vec<(String, String)>> {
         Ok(Vec::new())
     }
@@ -29,7 +29,7 @@ fn exited() -> wasmtime::Error {
     fault(FaultCause::Trap, "called exit").into()
 }
 
-impl exit::Host for Guest {
+impl exit::Host for World<'_> {
     fn exit(&mut self, _status: Result<(), ()>) -> Result<()> {
         Err(exited())
     }
@@ -38,60 +38,60 @@ impl exit::Host for Guest {
     }
 }
 
-impl stdin::Host for Guest {
+impl stdin::Host for World<'_> {
     fn get_stdin(&mut self) -> Result<Resource<DynInputStream>> {
         let stream: DynInputStream = Box::new(ClosedInputStream);
-        Ok(self.wasi.table.push(stream)?)
+        Ok(self.inert.table.push(stream)?)
     }
 }
 
 // The stream is a mere handle: `streams` writes to the plugin's log instead.
-fn output(guest: &mut Guest) -> Result<Resource<DynOutputStream>> {
+fn output(table: &mut ResourceTable) -> Result<Resource<DynOutputStream>> {
     let stream: DynOutputStream = Box::new(SinkOutputStream);
-    Ok(guest.wasi.table.push(stream)?)
+    Ok(table.push(stream)?)
 }
 
-impl stdout::Host for Guest {
+impl stdout::Host for World<'_> {
     fn get_stdout(&mut self) -> Result<Resource<DynOutputStream>> {
-        output(self)
+        output(&mut self.inert.table)
     }
 }
 
-impl stderr::Host for Guest {
+impl stderr::Host for World<'_> {
     fn get_stderr(&mut self) -> Result<Resource<DynOutputStream>> {
-        output(self)
+        output(&mut self.inert.table)
     }
 }
 
-impl terminal_input::Host for Guest {}
-impl terminal_input::HostTerminalInput for Guest {
+impl terminal_input::Host for World<'_> {}
+impl terminal_input::HostTerminalInput for World<'_> {
     fn drop(&mut self, terminal: Resource<terminal_input::TerminalInput>) -> Result<()> {
-        self.wasi.table.delete(terminal)?;
+        self.inert.table.delete(terminal)?;
         Ok(())
     }
 }
 
-impl terminal_output::Host for Guest {}
-impl terminal_output::HostTerminalOutput for Guest {
+impl terminal_output::Host for World<'_> {}
+impl terminal_output::HostTerminalOutput for World<'_> {
     fn drop(&mut self, terminal: Resource<terminal_output::TerminalOutput>) -> Result<()> {
-        self.wasi.table.delete(terminal)?;
+        self.inert.table.delete(terminal)?;
         Ok(())
     }
 }
 
-impl terminal_stdin::Host for Guest {
+impl terminal_stdin::Host for World<'_> {
     fn get_terminal_stdin(&mut self) -> Result<Option<Resource<terminal_input::TerminalInput>>> {
         Ok(None)
     }
 }
 
-impl terminal_stdout::Host for Guest {
+impl terminal_stdout::Host for World<'_> {
     fn get_terminal_stdout(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
         Ok(None)
     }
 }
 
-impl terminal_stderr::Host for Guest {
+impl terminal_stderr::Host for World<'_> {
     fn get_terminal_stderr(&mut self) -> Result<Option<Resource<terminal_output::TerminalOutput>>> {
         Ok(None)
     }

@@ -10,8 +10,7 @@ use wasmtime_wasi::p2::bindings::clocks::wall_clock::{self, Datetime};
 use wasmtime_wasi::p2::bindings::sync::io::poll;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use super::Inert;
-use crate::guest::Guest;
+use super::{Inert, World};
 
 /// Partition time counts milliseconds.
 const RESOLUTION_NS: u32 = 1_000_000;
@@ -38,9 +37,9 @@ impl Inert {
     }
 }
 
-impl wall_clock::Host for Guest {
+impl wall_clock::Host for World<'_> {
     fn now(&mut self) -> Result<Datetime> {
-        let wall_ns = self.wasi.wall_ns;
+        let wall_ns = self.inert.wall_ns;
         Ok(Datetime { seconds: wall_ns / SECOND_NS, nanoseconds: (wall_ns % SECOND_NS) as u32 })
     }
     fn resolution(&mut self) -> Result<Datetime> {
@@ -48,24 +47,24 @@ impl wall_clock::Host for Guest {
     }
 }
 
-impl monotonic_clock::Host for Guest {
+impl monotonic_clock::Host for World<'_> {
     fn now(&mut self) -> Result<Instant> {
-        Ok(self.wasi.monotonic_ns)
+        Ok(self.inert.monotonic_ns)
     }
     fn resolution(&mut self) -> Result<Duration> {
         Ok(u64::from(RESOLUTION_NS))
     }
     fn subscribe_instant(&mut self, when: Instant) -> Result<Resource<DynPollable>> {
-        self.wasi.subscribe_at(when)
+        self.inert.subscribe_at(when)
     }
     fn subscribe_duration(&mut self, duration: Duration) -> Result<Resource<DynPollable>> {
-        self.wasi.subscribe_at(self.wasi.monotonic_ns.saturating_add(duration))
+        self.inert.subscribe_at(self.inert.monotonic_ns.saturating_add(duration))
     }
 }
 
-impl poll::Host for Guest {
+impl poll::Host for World<'_> {
     fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> Result<Vec<u32>> {
-        let wasi = &mut self.wasi;
+        let wasi = &mut *self.inert;
         let Some(first_ns) = pollables.iter().map(|pollable| wasi.due_ns(pollable)).min() else {
             return Err(wasmtime::Error::msg("polled an empty list"));
         };
@@ -77,16 +76,16 @@ impl poll::Host for Guest {
     }
 }
 
-impl poll::HostPollable for Guest {
+impl poll::HostPollable for World<'_> {
     fn ready(&mut self, pollable: Resource<DynPollable>) -> Result<bool> {
-        Ok(self.wasi.due_ns(&pollable) <= self.wasi.monotonic_ns)
+        Ok(self.inert.due_ns(&pollable) <= self.inert.monotonic_ns)
     }
     fn block(&mut self, pollable: Resource<DynPollable>) -> Result<()> {
-        self.wasi.monotonic_ns = self.wasi.monotonic_ns.max(self.wasi.due_ns(&pollable));
+        self.inert.monotonic_ns = self.inert.monotonic_ns.max(self.inert.due_ns(&pollable));
         Ok(())
     }
     fn drop(&mut self, pollable: Resource<DynPollable>) -> Result<()> {
-        self.wasi.due_ns.remove(&pollable.rep());
-        poll::HostPollable::drop(&mut self.wasi.table, pollable)
+        self.inert.due_ns.remove(&pollable.rep());
+        poll::HostPollable::drop(&mut self.inert.table, pollable)
     }
 }

@@ -18,14 +18,14 @@ mod streams;
 
 use std::collections::HashMap;
 
-use wasmtime::component::{HasSelf, Linker, ResourceTable, ResourceType};
+use wasmtime::component::{HasData, Linker, ResourceTable, ResourceType};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemCtx, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::{cli as wit_cli, clocks as wit_clocks, random as wit_random};
 use wasmtime_wasi::p2::bindings::{filesystem, sockets, sync};
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtx, WasiSocketsCtxView};
 use weir_wire::ids::{PartitionId, Timestamp};
 
-use crate::guest::Guest;
+use crate::lines::Lines;
 
 /// Handles of one guest at most: streams, pollables and the like.
 pub(crate) const HANDLES_MAX: usize = 1_000;
@@ -73,66 +73,88 @@ impl Inert {
     }
 }
 
-/// Links the whole world, for guests that import any of it.
-pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+/// The inert world of one guest, and the log its output goes to.
+pub(crate) struct World<'a> {
+    pub(crate) inert: &'a mut Inert,
+    pub(crate) lines: &'a mut Lines,
+}
+
+/// What a store carries, as this module needs it.
+pub(crate) trait HasWorld: Send + 'static {
+    /// Its inert world.
+    fn world(&mut self) -> World<'_>;
+}
+
+/// Tells the linker that our functions take a [`World`].
+struct Ours;
+
+impl HasData for Ours {
+    type Data<'a> = World<'a>;
+}
+
+/// Links the whole of `wasi:cli/imports`; a guest that imports nothing of it pays nothing.
+pub(crate) fn add_to_linker<T: HasWorld>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let l = linker;
-    let own: fn(&mut Guest) -> &mut Guest = |guest| guest;
-    wit_clocks::wall_clock::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_clocks::monotonic_clock::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_random::random::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_random::insecure::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_random::insecure_seed::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_cli::environment::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_cli::exit::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_cli::stdin::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_cli::stdout::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_cli::stderr::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_cli::terminal_input::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_cli::terminal_output::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_cli::terminal_stdin::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_cli::terminal_stdout::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    wit_cli::terminal_stderr::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    sync::io::poll::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
-    sync::io::streams::add_to_linker::<_, HasSelf<Guest>>(l, own)?;
+    wit_clocks::wall_clock::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_clocks::monotonic_clock::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_random::random::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_random::insecure::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_random::insecure_seed::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_cli::environment::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_cli::exit::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_cli::stdin::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_cli::stdout::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_cli::stderr::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_cli::terminal_input::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_cli::terminal_output::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_cli::terminal_stdin::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_cli::terminal_stdout::add_to_linker::<_, Ours>(l, T::world)?;
+    wit_cli::terminal_stderr::add_to_linker::<_, Ours>(l, T::world)?;
+    sync::io::poll::add_to_linker::<_, Ours>(l, T::world)?;
+    sync::io::streams::add_to_linker::<_, Ours>(l, T::world)?;
     add_io_error(l)?;
     add_denied(l)
 }
 
 /// `wasi:io/error`, which wasmtime-wasi keeps in a crate of its own.
-fn add_io_error(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+fn add_io_error<T: HasWorld>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     use wasmtime::component::Resource;
     use wasmtime_wasi::p2::IoError;
 
     let mut io_error = linker.instance(IO_ERROR)?;
     io_error.resource("error", ResourceType::host::<IoError>(), |mut store, handle| {
-        store.data_mut().wasi.table.delete(Resource::<IoError>::new_own(handle))?;
+        store.data_mut().world().inert.table.delete(Resource::<IoError>::new_own(handle))?;
         Ok(())
     })?;
     io_error.func_wrap(
         "[method]error.to-debug-string",
-        |store: wasmtime::StoreContextMut<'_, Guest>, (error,): (Resource<IoError>,)| {
-            Ok((store.data().wasi.table.get(&error)?.to_string(),))
+        |mut store: wasmtime::StoreContextMut<'_, T>, (error,): (Resource<IoError>,)| {
+            Ok((store.data_mut().world().inert.table.get(&error)?.to_string(),))
         },
     )
 }
 
+fn folders<T: HasWorld>(holder: &mut T) -> WasiFilesystemCtxView<'_> {
+    let World { inert, .. } = holder.world();
+    WasiFilesystemCtxView { ctx: &mut inert.filesystem, table: &mut inert.table }
+}
+
+fn network<T: HasWorld>(holder: &mut T) -> WasiSocketsCtxView<'_> {
+    let World { inert, .. } = holder.world();
+    WasiSocketsCtxView { ctx: &mut inert.sockets, table: &mut inert.table }
+}
+
 /// Filesystem and sockets: wasmtime-wasi's own, which refuse everything when nothing is granted.
-fn add_denied(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+fn add_denied<T: HasWorld>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
     let l = linker;
-    let folders: fn(&mut Guest) -> WasiFilesystemCtxView<'_> = |guest| WasiFilesystemCtxView {
-        ctx: &mut guest.wasi.filesystem,
-        table: &mut guest.wasi.table,
-    };
-    let network: fn(&mut Guest) -> WasiSocketsCtxView<'_> =
-        |guest| WasiSocketsCtxView { ctx: &mut guest.wasi.sockets, table: &mut guest.wasi.table };
-    filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, folders)?;
-    sync::filesystem::types::add_to_linker::<_, WasiFilesystem>(l, folders)?;
-    sockets::tcp_create_socket::add_to_linker::<_, WasiSockets>(l, network)?;
-    sync::sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(l, network)?;
-    sockets::instance_network::add_to_linker::<_, WasiSockets>(l, network)?;
-    sockets::network::add_to_linker::<_, WasiSockets>(l, &Default::default(), network)?;
-    sockets::ip_name_lookup::add_to_linker::<_, WasiSockets>(l, network)?;
-    sync::sockets::tcp::add_to_linker::<_, WasiSockets>(l, network)?;
-    sync::sockets::udp::add_to_linker::<_, WasiSockets>(l, network)?;
+    filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, folders::<T>)?;
+    sync::filesystem::types::add_to_linker::<_, WasiFilesystem>(l, folders::<T>)?;
+    sockets::tcp_create_socket::add_to_linker::<_, WasiSockets>(l, network::<T>)?;
+    sync::sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(l, network::<T>)?;
+    sockets::instance_network::add_to_linker::<_, WasiSockets>(l, network::<T>)?;
+    sockets::network::add_to_linker::<_, WasiSockets>(l, &Default::default(), network::<T>)?;
+    sockets::ip_name_lookup::add_to_linker::<_, WasiSockets>(l, network::<T>)?;
+    sync::sockets::tcp::add_to_linker::<_, WasiSockets>(l, network::<T>)?;
+    sync::sockets::udp::add_to_linker::<_, WasiSockets>(l, network::<T>)?;
     Ok(())
 }

@@ -6,9 +6,9 @@ use wasmtime::Result;
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 use weir_wire::ids::PartitionId;
 
+use super::World;
 use crate::FaultCause;
 use crate::fault::fault;
-use crate::guest::Guest;
 
 /// Random bytes of one call at most; languages ask for 16 or 32 to seed their hash maps.
 const BYTES_MAX: u64 = 64 << 10;
@@ -45,27 +45,27 @@ impl Stream {
     }
 }
 
-impl random::Host for Guest {
+impl random::Host for World<'_> {
     fn get_random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
-        self.wasi.random.bytes(len)
+        self.inert.random.bytes(len)
     }
     fn get_random_u64(&mut self) -> Result<u64> {
-        Ok(self.wasi.random.next())
+        Ok(self.inert.random.next())
     }
 }
 
-impl insecure::Host for Guest {
+impl insecure::Host for World<'_> {
     fn get_insecure_random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
-        self.wasi.random.bytes(len)
+        self.inert.random.bytes(len)
     }
     fn get_insecure_random_u64(&mut self) -> Result<u64> {
-        Ok(self.wasi.random.next())
+        Ok(self.inert.random.next())
     }
 }
 
-impl insecure_seed::Host for Guest {
+impl insecure_seed::Host for World<'_> {
     fn insecure_seed(&mut self) -> Result<(u64, u64)> {
-        Ok((self.wasi.random.next(), self.wasi.random.next()))
+        Ok((self.inert.random.next(), self.inert.random.next()))
     }
 }
 

@@ -7,12 +7,12 @@ use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, DynPollable, StreamError, StreamResult, subscribe,
 };
 
-use crate::guest::Guest;
+use super::World;
 
 /// Bytes of one write at most: what `check-write` grants.
 const WRITE_BYTES_MAX: u64 = 4 << 10;
 
-impl Guest {
+impl World<'_> {
     fn write_out(&mut self, bytes: &[u8]) -> StreamResult<()> {
         self.lines.write_bytes(bytes);
         Ok(())
@@ -27,19 +27,19 @@ impl Guest {
     }
 }
 
-impl streams::Host for Guest {
+impl streams::Host for World<'_> {
     fn convert_stream_error(&mut self, error: StreamError) -> Result<streams::StreamError> {
         Ok(match error {
             StreamError::Closed => streams::StreamError::Closed,
             StreamError::LastOperationFailed(error) => {
-                streams::StreamError::LastOperationFailed(self.wasi.table.push(error)?)
+                streams::StreamError::LastOperationFailed(self.inert.table.push(error)?)
             }
             StreamError::Trap(error) => return Err(error),
         })
     }
 }
 
-impl streams::HostInputStream for Guest {
+impl streams::HostInputStream for World<'_> {
     fn read(&mut self, _: Resource<DynInputStream>, _len: u64) -> StreamResult<Vec<u8>> {
         Err(StreamError::Closed)
     }
@@ -53,15 +53,15 @@ impl streams::HostInputStream for Guest {
         Err(StreamError::Closed)
     }
     fn subscribe(&mut self, stream: Resource<DynInputStream>) -> Result<Resource<DynPollable>> {
-        subscribe(&mut self.wasi.table, stream)
+        subscribe(&mut self.inert.table, stream)
     }
     fn drop(&mut self, stream: Resource<DynInputStream>) -> Result<()> {
-        self.wasi.table.delete(stream)?;
+        self.inert.table.delete(stream)?;
         Ok(())
     }
 }
 
-impl streams::HostOutputStream for Guest {
+impl streams::HostOutputStream for World<'_> {
     fn check_write(&mut self, _: Resource<DynOutputStream>) -> StreamResult<u64> {
         Ok(WRITE_BYTES_MAX)
     }
@@ -82,7 +82,7 @@ impl streams::HostOutputStream for Guest {
         Ok(())
     }
     fn subscribe(&mut self, stream: Resource<DynOutputStream>) -> Result<Resource<DynPollable>> {
-        subscribe(&mut self.wasi.table, stream)
+        subscribe(&mut self.inert.table, stream)
     }
     fn write_zeroes(&mut self, _: Resource<DynOutputStream>, len: u64) -> StreamResult<()> {
         self.write_zeroes_out(len)
@@ -111,7 +111,7 @@ impl streams::HostOutputStream for Guest {
         Err(StreamError::Closed)
     }
     fn drop(&mut self, stream: Resource<DynOutputStream>) -> Result<()> {
-        self.wasi.table.delete(stream)?;
+        self.inert.table.delete(stream)?;
         Ok(())
     }
 }
