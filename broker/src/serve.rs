@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::net::TcpListener;
@@ -28,6 +29,11 @@ use crate::home::{Home, HomeError};
 /// Threads that judge at least: a rule that burns its whole time budget holds one of them, and the
 /// other partitions must not notice.
 const JUDGES_MIN: usize = 4;
+
+/// How long a killed predecessor may take to let go of the folder and the ports.
+const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has.
+const PREDECESSOR_POLL: Duration = Duration::from_millis(20);
 
 /// What a broker is started with.
 #[derive(Debug, Clone)]
@@ -159,13 +165,18 @@ fn announce(running: &Running) {
 /// Starts a broker and gives it back when it is ready.
 pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
     refuse_to_be_exposed(&options)?;
-    let home = Home::open(&options.data_dir)?;
-    let (certificates, key) = home.certificate(options.certificate.as_ref())?;
-    let listener = Listener::open(options.listen, certificates, key)?;
+    let home = patiently(async || Ok(Home::open(&options.data_dir)?)).await?;
+    let listener = patiently(async || {
+        let (certificates, key) = home.certificate(options.certificate.as_ref())?;
+        Ok(Listener::open(options.listen, certificates, key)?)
+    })
+    .await?;
     let data_addr = listener.address()?;
-    let admin_listener = TcpListener::bind(options.admin)
-        .await
-        .map_err(|source| ServeError::Admin { address: options.admin, source })?;
+    let admin_listener = patiently(async || {
+        let bound = TcpListener::bind(options.admin).await;
+        bound.map_err(|source| ServeError::Admin { address: options.admin, source })
+    })
+    .await?;
     let admin_addr = admin_listener.local_addr()?;
 
     let judges = Judges::start()?;
@@ -231,6 +242,32 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
         _judges: judges,
         _home: home,
     })
+}
+
+/// Tries again for a while where a broker that was just killed may still hold what is needed.
+async fn patiently<T>(attempt: impl AsyncFn() -> Result<T, ServeError>) -> Result<T, ServeError> {
+    let deadline = tokio::time::Instant::now() + PREDECESSOR_TIMEOUT;
+    loop {
+        match attempt().await {
+            Err(error) if error.is_busy() && tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(PREDECESSOR_POLL).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+impl ServeError {
+    /// Whether another process has the folder or the port.
+    fn is_busy(&self) -> bool {
+        match self {
+            Self::Home(HomeError::InUse { .. }) => true,
+            Self::Listen(ListenError::Bind { source, .. }) | Self::Admin { source, .. } => {
+                source.kind() == std::io::ErrorKind::AddrInUse
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Running {

@@ -5,7 +5,8 @@ use std::path::Path;
 /// Generates the control frames; with `check`, changes nothing and fails where they are not current.
 pub fn run(check: bool) -> Result<(), String> {
     let wire = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/wire");
-    let schema = protox::compile(["weir.proto"], [wire.join("proto")]).map_err(|e| e.to_string())?;
+    let schema =
+        protox::compile(["weir.proto"], [wire.join("proto")]).map_err(|e| e.to_string())?;
     let out = std::env::temp_dir().join(format!("weir-codegen-{}", std::process::id()));
     std::fs::create_dir_all(&out).map_err(|e| e.to_string())?;
     prost_build::Config::new().out_dir(&out).compile_fds(schema).map_err(|e| e.to_string())?;

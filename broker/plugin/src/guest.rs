@@ -10,6 +10,7 @@ use weir_wire::ids::Timestamp;
 use weir_wire::record_batch::{Event, Header};
 
 use crate::bindings::weir::plugin::{context, log, outbox, state, types};
+use crate::deadline::Deadline;
 use crate::effects::Effects;
 use crate::fault::fault;
 use crate::lines::{Level, Lines};
@@ -22,6 +23,7 @@ pub(crate) struct Guest {
     pub(crate) effects: Effects,
     pub(crate) lines: Lines,
     pub(crate) memory: Memory,
+    pub(crate) deadline: Deadline,
     pub(crate) wasi: Inert,
     /// The batch in work.
     pub(crate) batch: Option<BatchContext>,
@@ -37,6 +39,7 @@ impl Guest {
             effects,
             lines,
             memory: Memory::new(0),
+            deadline: Deadline::default(),
             wasi: Inert::default(),
             batch: None,
             judging: false,

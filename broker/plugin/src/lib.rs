@@ -16,6 +16,7 @@ mod wasi;
 mod effects;
 mod lines;
 mod memory;
+mod deadline;
 mod fault;
 mod engine;
 mod bindings;
@@ -95,7 +96,7 @@ pub trait StateBase: Send + Sync {
 pub enum StageVerdict {
     /// Let it pass as it is.
     Accept,
-    /// Let this pass instead.
+    /// Let this pass instead. Headers that are the broker's own are those of the event judged.
     Replace(Event),
     /// Take it away.
     Drop,

@@ -17,6 +17,7 @@ use weir_wire::record_batch::{Event, Header, Record};
 
 use crate::bindings::Filter;
 use crate::bindings::weir::plugin::types::{EventParam, HeaderParam, Rejection, Verdict};
+use crate::deadline::Deadline;
 use crate::effects::{Effects, reserved_header};
 use crate::engine::ticks;
 use crate::fault::{fault, of_call, one_line};
@@ -155,6 +156,7 @@ impl WasmStage {
         let Running { store, filter, .. } = self.running.as_mut().expect("run() made it so");
         store.data_mut().begin_event(at);
         store.set_fuel(limits.fuel).expect("fuel is on in this engine");
+        store.data_mut().deadline = Deadline::of_ms(limits.deadline_ms);
         store.set_epoch_deadline(ticks(limits.deadline_ms));
         let headers: Vec<HeaderParam<'_>> = event
             .headers
@@ -231,6 +233,8 @@ fn configure(
     store.set_hostcall_fuel(HANDOVER_BYTES_MAX);
     store.set_max_component_handles(HANDLES_MAX);
     store.set_fuel(CONFIGURE_FUEL).expect("fuel is on in this engine");
+    store.epoch_deadline_callback(|mut store| Ok(store.data_mut().deadline.passed_now()));
+    store.data_mut().deadline = Deadline::of_ms(limits.configure_ms);
     store.set_epoch_deadline(ticks(limits.configure_ms));
     let filter = match plugin.filter().instantiate(&mut *store) {
         Ok(filter) => filter,

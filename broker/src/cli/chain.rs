@@ -10,7 +10,7 @@ use super::Failure;
 use super::context;
 use super::limits::{self, LimitFlag, limits};
 use super::output::Output;
-use super::plugin::VersionChoice;
+use super::version::VersionChoice;
 use crate::table::{Align, Table, thousands};
 
 /// What to do with a topic's chain. A change holds from one exact offset of each partition on.
@@ -111,7 +111,8 @@ impl Chain {
                 let change = context::admin(context)?.bind(&topic, &plugin, &spec).await?;
                 output.answer(&change, |change| {
                     let binding = change.chain.bindings.iter().find(|link| link.plugin == plugin);
-                    let version = binding.map_or(String::new(), |link| format!("@{}", link.version));
+                    let version =
+                        binding.map_or(String::new(), |link| format!("@{}", link.version));
                     changed(&format!("{plugin}{version} judges {topic}"), change)
                 })
             }
@@ -128,7 +129,10 @@ impl Chain {
             Self::Rollback { topic, name } => {
                 let change = context::admin(context)?.rollback(&topic, &name).await?;
                 output.answer(&change, |change| {
-                    changed(&format!("{name} on {topic} is as it was before its last change"), change)
+                    changed(
+                        &format!("{name} on {topic} is as it was before its last change"),
+                        change,
+                    )
                 })
             }
         }
@@ -156,7 +160,9 @@ fn config(text: &str) -> Result<serde_json::Value, Failure> {
         None => (text.to_owned(), "--config".to_owned()),
         Some(file) => {
             let text = std::fs::read_to_string(file).map_err(|error| {
-                Failure::new(format!("cannot read {file}: {error}; check the path behind --config @"))
+                Failure::new(format!(
+                    "cannot read {file}: {error}; check the path behind --config @"
+                ))
             })?;
             (text, file.to_owned())
         }
@@ -181,7 +187,9 @@ fn changed(what: &str, change: &ChainChange) -> String {
 
 fn shown(topic: &TopicName, chain: &admin::Chain) -> String {
     if chain.bindings.is_empty() {
-        return format!("no plugin judges {topic}; bind one with `weir plugin bind {topic} NAME`\n");
+        return format!(
+            "no plugin judges {topic}; bind one with `weir plugin bind {topic} NAME`\n"
+        );
     }
     let mut table = Table::new([
         ("ORDER", Align::Right),
@@ -227,8 +235,18 @@ mod tests {
     #[test]
     fn a_config_is_json_or_a_file_of_it() {
         check_config("{\"limit\": 2}", expect![[r#"{"limit":2}"#]]);
-        check_config("{limit:2}", expect!["--config is not valid JSON (key must be a string at line 1 column 2); nothing was changed"]);
-        check_config("@/nowhere/limits.json", expect!["cannot read /nowhere/limits.json: No such file or directory (os error 2); check the path behind --config @"]);
+        check_config(
+            "{limit:2}",
+            expect![
+                "--config is not valid JSON (key must be a string at line 1 column 2); nothing was changed"
+            ],
+        );
+        check_config(
+            "@/nowhere/limits.json",
+            expect![
+                "cannot read /nowhere/limits.json: No such file or directory (os error 2); check the path behind --config @"
+            ],
+        );
         let mut file = tempfile::NamedTempFile::new().unwrap();
         write!(file, "{{\"limit\": 3}}").unwrap();
         check_config(&format!("@{}", file.path().display()), expect![[r#"{"limit":3}"#]]);
@@ -255,17 +273,23 @@ mod tests {
             chain of flights, revision 3
             ORDER  PLUGIN         DIGEST        ON FAILURE  EMITS TO  CONFIG
                 0  daily-limit@2  abababababab  closed      notices   {"limit":2}
-        "#]].assert_eq(&shown(&topic, &chain()));
+        "#]]
+        .assert_eq(&shown(&topic, &chain()));
         expect![[r#"
             no plugin judges flights; bind one with `weir plugin bind flights NAME`
-        "#]].assert_eq(&shown(&topic, &admin::Chain::default()));
-        let at = |partition, offset| ChangedAt { partition: PartitionId(partition), offset: Offset(offset) };
+        "#]]
+        .assert_eq(&shown(&topic, &admin::Chain::default()));
+        let at = |partition, offset| ChangedAt {
+            partition: PartitionId(partition),
+            offset: Offset(offset),
+        };
         let change = ChainChange { chain: chain(), since: vec![at(0, 1_204), at(1, 98)] };
         expect![[r#"
             daily-limit@2 judges flights (chain revision 3)
             PARTITION  FROM OFFSET
                     0        1,204
                     1           98
-        "#]].assert_eq(&changed("daily-limit@2 judges flights", &change));
+        "#]]
+        .assert_eq(&changed("daily-limit@2 judges flights", &change));
     }
 }

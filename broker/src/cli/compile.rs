@@ -22,8 +22,9 @@ pub struct Compile {
 impl Compile {
     /// Limits this process for good, and compiles.
     pub fn run(self) -> Result<(), Failure> {
-        limit_this_process(COMPILE_MEMORY_BYTES, COMPILE_CPU_SECONDS)
-            .map_err(|error| Failure::new(format!("cannot limit the compiling process: {error}")))?;
+        limit_this_process(COMPILE_MEMORY_BYTES, COMPILE_CPU_SECONDS).map_err(|error| {
+            Failure::new(format!("cannot limit the compiling process: {error}"))
+        })?;
         compile_file(&self.input, &self.output, HostOptions::default())
             .map_err(|error| Failure::new(error.to_string()))
     }

@@ -14,9 +14,9 @@ use weir_wire::ids::{GroupName, Offset, PartitionId, TopicName};
 
 use super::Failure;
 use super::context;
-use super::start::start;
 use super::event_json;
 use super::output::unwritable;
+use super::start::start;
 
 /// Events printed between two looks at Ctrl-C and two commits, while more are ready.
 const EVENTS_PER_COMMIT: u64 = 1_000;
@@ -89,8 +89,10 @@ impl Consume {
 impl Consume {
     /// Partitions differ in length, so an offset has to be within one of those to be read only.
     fn check(&self, offset: Offset, ends: &[(PartitionId, Offset)]) -> Result<(), Failure> {
-        let is_wanted = |partition: PartitionId| self.partition.is_none_or(|one| one == partition.0);
-        let longest = ends.iter().filter(|(partition, _)| is_wanted(*partition)).max_by_key(|(_, end)| end);
+        let is_wanted =
+            |partition: PartitionId| self.partition.is_none_or(|one| one == partition.0);
+        let longest =
+            ends.iter().filter(|(partition, _)| is_wanted(*partition)).max_by_key(|(_, end)| end);
         match longest {
             Some((partition, end)) if *end < offset => Err(Failure::new(format!(
                 "--from {offset} is beyond the end of {}: partition {partition} ends at {end}",

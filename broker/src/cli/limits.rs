@@ -148,9 +148,17 @@ mod tests {
         check("fuel", expect!["write it as KEY=VALUE, as in fuel=20000000"]);
         check("fuel=many", expect![[r#""many" is not a whole number"#]]);
         check("fuel=1MiB", expect![[r#""1MiB" is not a whole number"#]]);
-        check("state_bytes=1GB", expect![[r#""1GB" is not a number of bytes; write 65536, 64KiB or 1MiB"#]]);
+        check(
+            "state_bytes=1GB",
+            expect![[r#""1GB" is not a number of bytes; write 65536, 64KiB or 1MiB"#]],
+        );
         check("memory_bytes=1024MiB", expect!["memory_bytes is at most 536870912"]);
-        check("power=1", expect![[r#"there is no limit "power"; the limits are fuel, deadline_ms, configure_ms, memory_bytes, side_events, side_event_bytes, log_bytes, state_changes, state_keys, state_bytes"#]]);
+        check(
+            "power=1",
+            expect![[
+                r#"there is no limit "power"; the limits are fuel, deadline_ms, configure_ms, memory_bytes, side_events, side_event_bytes, log_bytes, state_changes, state_keys, state_bytes"#
+            ]],
+        );
     }
 
     #[test]
@@ -158,7 +166,8 @@ mod tests {
         let json = serde_json::to_value(Limits::default()).unwrap();
         let mut names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
         let mut keys = KEYS.to_vec();
-        (names.sort_unstable(), keys.sort_unstable());
+        names.sort_unstable();
+        keys.sort_unstable();
         assert_eq!(names, keys);
         for key in KEYS {
             let flag: LimitFlag = format!("{key}=7").parse().unwrap();

@@ -31,6 +31,7 @@ mod start;
 mod input;
 mod progress;
 mod limits;
+mod version;
 mod event_json;
 mod output;
 
@@ -221,7 +222,8 @@ fn usage_sentence(page: &str, command: &str) -> String {
     let sentence = page.split("Usage: ").next().unwrap_or(page);
     let sentence = sentence.split("For more information").next().unwrap_or(sentence);
     let words: Vec<&str> = sentence.trim_start_matches("error: ").split_whitespace().collect();
-    format!("{}; see `{command} --help`", words.join(" ").trim_end_matches(['.', ':', '?']))
+    let sentence = words.join(" ").replace(" tip: ", "; ");
+    format!("{}; see `{command} --help`", sentence.trim_end_matches(['.', ':', '?']))
 }
 
 /// The longest command that these arguments name, such as `weir topic create`.
@@ -259,16 +261,66 @@ mod tests {
 
     #[test]
     fn wrong_arguments_are_one_sentence() {
-        check_usage("weir pubilsh", expect!["unrecognized subcommand 'pubilsh' tip: a similar subcommand exists: 'publish'; see `weir --help`"]);
-        check_usage("weir publish", expect!["the following required arguments were not provided: --input <FILE|-> <TOPIC>; see `weir publish --help`"]);
-        check_usage("weir publish flights --inptu x", expect!["unexpected argument '--inptu' found tip: a similar argument exists: '--input'; see `weir publish --help`"]);
-        check_usage("weir publish fl/ghts --input x", expect![[r#"invalid value 'fl/ghts' for '<TOPIC>': topic name "fl/ghts" is not valid: use 1 to 249 of a-z A-Z 0-9 . _ - and neither "." nor ".."; see `weir publish --help`"#]]);
-        check_usage("weir publish flights --input x --key tailnum", expect!["invalid value 'tailnum' for '--key </JSON/POINTER>': a JSON pointer begins with a slash; did you mean /tailnum; see `weir publish --help`"]);
-        check_usage("weir publish flights --input x --mode some", expect!["invalid value 'some' for '--mode <MODE>' [possible values: per-event, all-or-nothing]; see `weir publish --help`"]);
-        check_usage("weir consume flights --from yesterday", expect!["invalid value 'yesterday' for '--from <earliest|latest|OFFSET|RFC3339>': give earliest, latest, an offset or an RFC 3339 time such as 2013-06-01T00:00:00Z; see `weir consume --help`"]);
-        check_usage("weir topic create flights --partitions many", expect!["invalid value 'many' for '--partitions <N>': invalid digit found in string; see `weir topic create --help`"]);
-        check_usage("weir plugin bind flights daily-limit --limit power=1", expect![[r#"invalid value 'power=1' for '--limit <KEY=VALUE>': there is no limit "power"; the limits are fuel, deadline_ms, configure_ms, memory_bytes, side_events, side_event_bytes, log_bytes, state_changes, state_keys, state_bytes; see `weir plugin bind --help`"#]]);
-        check_usage("weir plugin delete daily-limit", expect!["invalid value 'daily-limit' for '<NAME@VERSION>': name the version too, as in daily-limit@1; see `weir plugin delete --help`"]);
+        check_usage(
+            "weir pubilsh",
+            expect![
+                "unrecognized subcommand 'pubilsh'; a similar subcommand exists: 'publish'; see `weir --help`"
+            ],
+        );
+        check_usage(
+            "weir publish",
+            expect![
+                "the following required arguments were not provided: --input <FILE|-> <TOPIC>; see `weir publish --help`"
+            ],
+        );
+        check_usage(
+            "weir publish flights --inptu x",
+            expect![
+                "unexpected argument '--inptu' found; a similar argument exists: '--input'; see `weir publish --help`"
+            ],
+        );
+        check_usage(
+            "weir publish fl/ghts --input x",
+            expect![[
+                r#"invalid value 'fl/ghts' for '<TOPIC>': topic name "fl/ghts" is not valid: use 1 to 249 of a-z A-Z 0-9 . _ - and neither "." nor ".."; see `weir publish --help`"#
+            ]],
+        );
+        check_usage(
+            "weir publish flights --input x --key tailnum",
+            expect![
+                "invalid value 'tailnum' for '--key </JSON/POINTER>': a JSON pointer begins with a slash; did you mean /tailnum; see `weir publish --help`"
+            ],
+        );
+        check_usage(
+            "weir publish flights --input x --mode some",
+            expect![
+                "invalid value 'some' for '--mode <MODE>' [possible values: per-event, all-or-nothing]; see `weir publish --help`"
+            ],
+        );
+        check_usage(
+            "weir consume flights --from yesterday",
+            expect![
+                "invalid value 'yesterday' for '--from <earliest|latest|OFFSET|RFC3339>': give earliest, latest, an offset or an RFC 3339 time such as 2013-06-01T00:00:00Z; see `weir consume --help`"
+            ],
+        );
+        check_usage(
+            "weir topic create flights --partitions many",
+            expect![
+                "invalid value 'many' for '--partitions <N>': invalid digit found in string; see `weir topic create --help`"
+            ],
+        );
+        check_usage(
+            "weir plugin bind flights daily-limit --limit power=1",
+            expect![[
+                r#"invalid value 'power=1' for '--limit <KEY=VALUE>': there is no limit "power"; the limits are fuel, deadline_ms, configure_ms, memory_bytes, side_events, side_event_bytes, log_bytes, state_changes, state_keys, state_bytes; see `weir plugin bind --help`"#
+            ]],
+        );
+        check_usage(
+            "weir plugin delete daily-limit",
+            expect![
+                "invalid value 'daily-limit' for '<NAME@VERSION>': name the version too, as in daily-limit@1; see `weir plugin delete --help`"
+            ],
+        );
     }
 
     #[test]

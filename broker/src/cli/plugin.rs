@@ -1,7 +1,6 @@
 //! `weir plugin`: upload, list, describe, delete; what binds plugins to topics is in `chain`.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -14,6 +13,7 @@ use super::Failure;
 use super::chain::Chain;
 use super::context;
 use super::output::Output;
+use super::version::OneVersion;
 use crate::table::{Align, Table, bytes, thousands};
 
 /// Bytes of a component at most: the broker's limit, looked at before it is read.
@@ -53,46 +53,6 @@ A pushed plugin judges nothing until it is bound to a topic.")]
     },
     #[command(flatten)]
     Chain(Chain),
-}
-
-/// `NAME[@VERSION]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VersionChoice {
-    /// The plugin.
-    pub name: PluginName,
-    /// A number, a digest, or the beginning of one; `None` is the newest.
-    pub version: Option<String>,
-}
-
-impl FromStr for VersionChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, version) = match text.split_once('@') {
-            Some((_, "")) => return Err("a version follows the @, as in daily-limit@2".to_owned()),
-            Some((name, version)) => (name, Some(version.to_owned())),
-            None => (text, None),
-        };
-        let name = PluginName::parse(name).map_err(|error| error.to_string())?;
-        Ok(Self { name, version })
-    }
-}
-
-/// `NAME@VERSION`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OneVersion {
-    name: PluginName,
-    version: String,
-}
-
-impl FromStr for OneVersion {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let VersionChoice { name, version } = text.parse()?;
-        let missing = || format!("name the version too, as in {name}@1");
-        Ok(Self { version: version.ok_or_else(missing)?, name })
-    }
 }
 
 impl Plugin {
@@ -147,7 +107,8 @@ fn pushed(version: &PluginVersion) -> String {
 
 fn listed(plugins: &[PluginDescription]) -> String {
     if plugins.is_empty() {
-        return "there are no plugins; upload one with `weir plugin push NAME FILE.wasm`\n".to_owned();
+        return "there are no plugins; upload one with `weir plugin push NAME FILE.wasm`\n"
+            .to_owned();
     }
     let mut table = Table::new([
         ("PLUGIN", Align::Left),
@@ -206,17 +167,6 @@ mod tests {
     use weir_wire::ids::{Digest, TopicName};
 
     #[test]
-    fn a_version_is_named_behind_an_at() {
-        let choice = |text: &str| text.parse::<VersionChoice>();
-        assert_eq!(choice("daily-limit").unwrap().version, None);
-        assert_eq!(choice("daily-limit@2").unwrap().version.as_deref(), Some("2"));
-        assert!(choice("daily-limit@").unwrap_err().contains("follows the @"));
-        assert!(choice("Daily").unwrap_err().contains("beginning with a letter"));
-        assert_eq!("a@1".parse::<OneVersion>().unwrap().version, "1");
-        assert_eq!("a".parse::<OneVersion>().unwrap_err(), "name the version too, as in a@1");
-    }
-
-    #[test]
     fn plugins_are_tables_for_people() {
         let name = PluginName::parse("daily-limit").unwrap();
         let version = |number: u32, bound_to: &[&str]| PluginVersion {
@@ -240,6 +190,7 @@ mod tests {
         expect![[r#"
             PLUGIN       VERSIONS  NEWEST  DIGEST        BOUND TO
             daily-limit         2      @2  020202020202  flights
-        "#]].assert_eq(&listed(&[plugin]));
+        "#]]
+        .assert_eq(&listed(&[plugin]));
     }
 }

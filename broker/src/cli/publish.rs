@@ -14,10 +14,10 @@ use weir_wire::ids::TopicName;
 
 use super::Failure;
 use super::context;
-use super::tally::{RefusedFile, Tally};
 use super::input::{Chunks, Format, Input, LineRule, Numbered, Pointer};
-use super::progress;
 use super::output::Output;
+use super::progress;
+use super::tally::{RefusedFile, Tally};
 
 /// Events whose verdicts are awaited at a time, 40 bytes each: enough to keep the windows of 64
 /// partitions full while one of them is slow.
@@ -225,9 +225,7 @@ impl Sending {
 }
 
 /// The first pending event and its outcome. Dropped before that, it takes nothing away.
-async fn first(
-    pending: &mut VecDeque<(u64, Delivery)>,
-) -> (u64, Result<Outcome, ClientError>) {
+async fn first(pending: &mut VecDeque<(u64, Delivery)>) -> (u64, Result<Outcome, ClientError>) {
     let (line, delivery) = pending.front_mut().expect("asked for only while something is pending");
     let (line, outcome) = (*line, delivery.await);
     pending.pop_front();

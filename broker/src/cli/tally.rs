@@ -112,7 +112,8 @@ impl Tally {
             rows.push(("failed".to_owned(), self.failed));
         }
         let names = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
-        let row = |(name, count): &(String, u64)| format!("{name:<names$}  {:>11}\n", thousands(*count));
+        let row =
+            |(name, count): &(String, u64)| format!("{name:<names$}  {:>11}\n", thousands(*count));
         rows.iter().map(row).collect()
     }
 }
@@ -155,7 +156,10 @@ impl RefusedFile {
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(format!("cannot write {}: {error}; choose another --rejected file", path.display()))
+    Failure::new(format!(
+        "cannot write {}: {error}; choose another --rejected file",
+        path.display()
+    ))
 }
 
 #[cfg(test)]
@@ -227,14 +231,16 @@ mod tests {
               no-key                 1
             unknown                  1
             failed                   1
-        "#]].assert_eq(&tally.table());
+        "#]]
+        .assert_eq(&tally.table());
         let others = tally.accepted + tally.dropped + tally.unknown + tally.failed;
         assert_eq!(tally.sent, others + tally.rejected.values().sum::<u64>());
     }
 
     #[test]
     fn a_summary_without_failures_has_the_promised_fields_only() {
-        expect![[r#"{"sent":0,"accepted":0,"dropped":0,"rejected":{},"unknown":0}"#]].assert_eq(&serde_json::to_string(&Tally::default()).unwrap());
+        expect![[r#"{"sent":0,"accepted":0,"dropped":0,"rejected":{},"unknown":0}"#]]
+            .assert_eq(&serde_json::to_string(&Tally::default()).unwrap());
     }
 
     #[test]

@@ -78,7 +78,8 @@ impl Topic {
         match self {
             Self::Create { name, partitions, durability, retention_ms, retention_bytes } => {
                 let durability = durability.into();
-                let spec = TopicSpec { name, partitions, durability, retention_ms, retention_bytes };
+                let spec =
+                    TopicSpec { name, partitions, durability, retention_ms, retention_bytes };
                 output.answer(&admin.create_topic(&spec).await?, created)
             }
             Self::List => output.answer(&admin.topics().await?, |topics| listed(topics)),
@@ -139,7 +140,9 @@ fn described(topic: &TopicDescription) -> String {
         topic.id,
         durability(topic.durability),
         kept(topic.retention_ms, "ms"),
-        topic.retention_bytes.map_or("any size".to_owned(), |limit| format!("up to {} a partition", bytes(limit))),
+        topic
+            .retention_bytes
+            .map_or("any size".to_owned(), |limit| format!("up to {} a partition", bytes(limit))),
     );
     let mut table = Table::new([
         ("PARTITION", Align::Right),
@@ -166,7 +169,10 @@ fn described(topic: &TopicDescription) -> String {
             thousands(partition.judged.rejected),
             thousands(partition.judged.faulted),
             thousands(partition.outbox_pending),
-            partition.stopped.as_ref().map_or("serving".to_owned(), |why| format!("stopped: {why}")),
+            partition
+                .stopped
+                .as_ref()
+                .map_or("serving".to_owned(), |why| format!("stopped: {why}")),
         ]);
     }
     text += &table.to_string();
@@ -214,7 +220,8 @@ mod tests {
         expect![[r#"
             TOPIC    PARTITIONS  EVENTS   STORED  DURABILITY  STATE
             flights           1   9,531  1.3 MiB  durable     serving
-        "#]].assert_eq(&listed(&[flights()]));
+        "#]]
+        .assert_eq(&listed(&[flights()]));
         expect![[r#"
             topic       flights (id 1)
             durability  durable
@@ -227,6 +234,7 @@ mod tests {
         "#]].assert_eq(&described(&flights()));
         expect![[r#"
             topic flights is created with 1 partition
-        "#]].assert_eq(&created(&flights()));
+        "#]]
+        .assert_eq(&created(&flights()));
     }
 }

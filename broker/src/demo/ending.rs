@@ -17,14 +17,17 @@ pub fn ending(figures: &Figures, limits: [u64; 2], took: Duration) -> String {
         ("TOTAL", Align::Right),
     ]);
     let mut row = |name: &str, of: &dyn Fn(&Counted) -> u64| {
-        let [before, after, all] = [before_swap, after_swap, total].map(|counted| thousands(of(counted)));
+        let [before, after, all] =
+            [before_swap, after_swap, total].map(|counted| thousands(of(counted)));
         table.row([name.to_owned(), before, after, all]);
     };
     row("flights sent", &|counted| counted.sent);
     row("accepted", &|counted| counted.accepted);
     let codes: BTreeSet<&String> = total.rejected.keys().collect();
     for code in codes {
-        row(&format!("refused: {code}"), &|counted| counted.rejected.get(code).copied().unwrap_or(0));
+        row(&format!("refused: {code}"), &|counted| {
+            counted.rejected.get(code).copied().unwrap_or(0)
+        });
     }
     for (name, count) in [
         ("notices, one per aircraft and day", figures.notices),
@@ -33,7 +36,8 @@ pub fn ending(figures: &Figures, limits: [u64; 2], took: Duration) -> String {
     ] {
         table.row([name.to_owned(), String::new(), String::new(), thousands(count)]);
     }
-    let swaps = figures.swapped_at.iter().map(|at| format!("{}:{}", at.partition, thousands(at.offset.0)));
+    let swaps =
+        figures.swapped_at.iter().map(|at| format!("{}:{}", at.partition, thousands(at.offset.0)));
     let swaps: Vec<String> = swaps.collect();
     format!(
         "\n{table}\nThe limit changed while flights were being published, at partition:offset\n\
@@ -79,6 +83,7 @@ mod tests {
 
             The limit changed while flights were being published, at partition:offset
             0:1,204. The story took 7.2 s.
-        "#]].assert_eq(&ending(&figures, [2, 3], Duration::from_millis(7_240)));
+        "#]]
+        .assert_eq(&ending(&figures, [2, 3], Duration::from_millis(7_240)));
     }
 }

@@ -29,7 +29,8 @@ pub fn flights() -> Vec<Event> {
 
 fn event(line: &'static [u8]) -> Event {
     let departure: Departure<'_> = serde_json::from_slice(line).expect("the sample is JSON lines");
-    let time = OffsetDateTime::parse(departure.time, &Rfc3339).expect("the sample's times are RFC 3339");
+    let time =
+        OffsetDateTime::parse(departure.time, &Rfc3339).expect("the sample's times are RFC 3339");
     Event {
         timestamp: Timestamp(u64::try_from(time.unix_timestamp()).expect("after 1970") * 1000),
         key: departure.tailnum.map(|tailnum| Bytes::from(tailnum.into_owned())),

@@ -92,8 +92,9 @@ pub struct Figures {
 impl Evidence {
     /// Counts.
     pub fn figures(&self) -> Figures {
-        let [before_swap, after_swap] =
-            self.rules.map(|rule| count(self.heard.iter().filter(|heard| heard.revision == rule.revision)));
+        let [before_swap, after_swap] = self
+            .rules
+            .map(|rule| count(self.heard.iter().filter(|heard| heard.revision == rule.revision)));
         Figures {
             total: count(self.heard.iter()),
             before_swap,
@@ -115,7 +116,10 @@ impl Evidence {
         };
         let Figures { total, before_swap, after_swap, .. } = self.figures();
         let flights = self.flights.len();
-        must(self.heard.len() == flights, format!("{} verdicts for {flights} flights", self.heard.len()));
+        must(
+            self.heard.len() == flights,
+            format!("{} verdicts for {flights} flights", self.heard.len()),
+        );
         must(
             0 < before_swap.sent && 0 < after_swap.sent,
             "one of the two rules judged nothing, so nothing was swapped under way".to_owned(),
@@ -200,9 +204,11 @@ impl Evidence {
 
     /// Aircraft and days with a refusal for one flight too many.
     fn over_limit(&self) -> BTreeSet<AircraftDay> {
-        let over = self.flights.iter().zip(&self.heard).filter(|(_, heard)| {
-            matches!(&heard.fate, Err(code) if code == OVER_LIMIT)
-        });
+        let over = self
+            .flights
+            .iter()
+            .zip(&self.heard)
+            .filter(|(_, heard)| matches!(&heard.fate, Err(code) if code == OVER_LIMIT));
         over.filter_map(|(flight, _)| aircraft_day(flight)).collect()
     }
 }

@@ -26,8 +26,8 @@ use weir_wire::admin::{
 use weir_wire::ids::{GroupName, InvalidId, Offset, PartitionId, PluginName, TopicName};
 
 use self::ending::ending;
-use self::publishing::publish;
 use self::ledger::{Evidence, Rule};
+use self::publishing::publish;
 use self::screen::{Ink, Screen};
 use crate::serve::{self, ServeError, ServeOptions};
 use crate::table::{bytes, thousands};
@@ -130,25 +130,36 @@ async fn tell(screen: Screen) -> Result<Evidence, DemoError> {
     screen.say("An airline lets each aircraft leave at most twice a day. The rule is a plugin.");
 
     let running = serve::start(options(folder.path().join("data"))).await?;
-    screen.step(1, format!("a broker at quic://{}, in {}", running.data_addr, folder.path().display()));
+    screen.step(
+        1,
+        format!("a broker at quic://{}, in {}", running.data_addr, folder.path().display()),
+    );
     let client = Client::connect(ClientConfig::from_context(&running.client_toml)?).await?;
     let admin = client.admin()?;
     let first = prepare(&admin, &names, screen).await?;
 
     let inbox = Arc::new(Inbox::start()?);
     let (mailer, stop_mailer) = start_mailer(&client, &names, inbox.address())?;
-    let shown = tokio::spawn(show_arrivals(client.clone(), names.notices.clone(), inbox.clone(), screen));
+    let shown =
+        tokio::spawn(show_arrivals(client.clone(), names.notices.clone(), inbox.clone(), screen));
 
     let flights = flights::flights();
-    screen.step(3, format!("publishing {} flights of January 2013", thousands(flights.len() as u64)));
+    screen
+        .step(3, format!("publishing {} flights of January 2013", thousands(flights.len() as u64)));
     let producer = client.producer(&names.flights, Default::default()).await?;
     let swap = async {
         let change = bind(&admin, &names, LIMITS[1]).await?;
-        let at: Vec<String> = change.since.iter().map(|at| format!("{}:{}", at.partition, at.offset)).collect();
+        let at: Vec<String> =
+            change.since.iter().map(|at| format!("{}:{}", at.partition, at.offset)).collect();
         screen.event(
             Ink::Yellow,
             "swap",
-            format!("limit {} → {}, from partition:offset {} on", LIMITS[0], LIMITS[1], at.join(" ")),
+            format!(
+                "limit {} → {}, from partition:offset {} on",
+                LIMITS[0],
+                LIMITS[1],
+                at.join(" ")
+            ),
         );
         Ok(change)
     };
@@ -157,12 +168,15 @@ async fn tell(screen: Screen) -> Result<Evidence, DemoError> {
 
     let topic = drained(&admin, &names.flights).await?;
     let notices: Vec<Event> = read(&client, &names.notices).await?.into_values().collect();
+    screen.step(4, format!("a mail for each of {} notices", thousands(notices.len() as u64)));
     inbox.wait_for(notices.len()).await;
     drop(stop_mailer);
     let report = mailer.await.map_err(|error| DemoError::Broken(error.to_string()))??;
     let read_back = read(&client, &names.flights).await?;
     shown.abort();
 
+    // An open admin connection is one that a stopping broker waits for.
+    drop(admin);
     client.close().await;
     running.stop().await;
     let rule = |limit, change: &ChainChange| Rule { limit, revision: change.chain.revision };

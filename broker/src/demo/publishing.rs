@@ -99,11 +99,17 @@ async fn listen(
                 if shown < REFUSALS_SHOWN {
                     shown += 1;
                     let line = all.len() + 1;
-                    screen.event(Ink::Red, "refused", format!("flight {line}: {} ({})", why.message, why.code));
+                    screen.event(
+                        Ink::Red,
+                        "refused",
+                        format!("flight {line}: {} ({})", why.message, why.code),
+                    );
                 }
                 Err(why.code)
             }
-            (other, _) => return Err(DemoError::Broken(format!("a flight was answered {other:?}"))),
+            (other, _) => {
+                return Err(DemoError::Broken(format!("a flight was answered {other:?}")));
+            }
         };
         all.push(Heard { partition: outcome.partition, revision: outcome.chain_revision, fate });
     }

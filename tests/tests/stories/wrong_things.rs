@@ -81,7 +81,7 @@ fn files_that_are_no_components() {
     let cases: &[Case<'_>] = &[
         ("text", &["plugin", "push", "p", "text.wasm"], &["component"]),
         ("a core module", &["plugin", "push", "p", "module.wasm"], &["component"]),
-        ("another world", &["plugin", "push", "p", "empty.wasm"], &["process"]),
+        ("another world", &["plugin", "push", "p", "empty.wasm"], &["weir:plugin/filter"]),
         ("a foreign import", &["plugin", "push", "p", "http.wasm"], &["wasi:http/types"]),
         ("a file that is not there", &["plugin", "push", "p", "none.wasm"], &["none.wasm"]),
     ];

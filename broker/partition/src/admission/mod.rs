@@ -19,7 +19,7 @@ use weir_views::partition::PartitionView;
 use weir_views::producers::{Arrival, Piece};
 use weir_views::state::PluginState;
 use weir_wire::fault::{Code, Fault};
-use weir_wire::ids::{PartitionId, PluginName, RESERVED_HEADER_PREFIX, Sequence, Timestamp, TopicName};
+use weir_wire::ids::{PartitionId, PluginName, Sequence, Timestamp, TopicName};
 use weir_wire::record_batch::{BatchBuilder, Event, Header, Record};
 use weir_wire::verdict::{Rejection, Verdict, Verdicts};
 
@@ -284,10 +284,7 @@ fn judge_event(
         let outcome = match judged {
             LinkVerdict::Says(StageVerdict::Accept) => continue,
             LinkVerdict::Says(StageVerdict::Replace(event)) => {
-                changed = Some(match &changed {
-                    None => with_broker_headers(event, record),
-                    Some(earlier) => with_broker_headers(event, &earlier.as_record()),
-                });
+                changed = Some(event);
                 continue;
             }
             LinkVerdict::PassesOpen => {
@@ -339,19 +336,6 @@ fn judge_event(
         None => Outcome::AsItCame,
         Some(event) => Outcome::Changed { event, passed_open: !failed_open.is_empty() },
     }
-}
-
-/// The event a plugin put in the place of another: the headers that are the broker's to write are
-/// those of the event it had, whatever the plugin made of them.
-fn with_broker_headers(mut event: Event, earlier: &Record<'_>) -> Event {
-    event.headers.retain(|header| !header.name.starts_with(RESERVED_HEADER_PREFIX));
-    for (name, value) in earlier.headers.iter() {
-        if name.starts_with(RESERVED_HEADER_PREFIX) {
-            let value = value.map(Bytes::copy_from_slice);
-            event.headers.push(Header { name: name.to_owned(), value });
-        }
-    }
-    event
 }
 
 /// The plugin's state in the view, as a stage sees it.

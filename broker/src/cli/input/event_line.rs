@@ -88,12 +88,7 @@ impl LineRule {
         if bytes > EVENT_BYTES_MAX as usize {
             return Err(too_long(bytes));
         }
-        Ok(Event {
-            timestamp,
-            key,
-            value: Some(Bytes::copy_from_slice(line)),
-            headers: Vec::new(),
-        })
+        Ok(Event { timestamp, key, value: Some(Bytes::copy_from_slice(line)), headers: Vec::new() })
     }
 }
 
@@ -216,9 +211,23 @@ mod tests {
         check(&rule, r#"{"k":""}"#, expect![[r#""" | 99"#]]);
         check(&rule, r#"{"k":null}"#, expect!["no key | 99"]);
         check(&rule, r#"{"j":1}"#, expect!["no key field | 99"]);
-        check(&rule, r#"{"k":{}}"#, expect!["has an object at /k (--key): a key is a string, a number, true, false or null"]);
-        check(&rule, r#"{"k":[1]}"#, expect!["has an array at /k (--key): a key is a string, a number, true, false or null"]);
-        check(&rule, r#"{"k":"\ud800"}"#, expect![[r#"is not valid JSON (unexpected end of hex escape at column 8): "\ud800""#]]);
+        check(
+            &rule,
+            r#"{"k":{}}"#,
+            expect![
+                "has an object at /k (--key): a key is a string, a number, true, false or null"
+            ],
+        );
+        check(
+            &rule,
+            r#"{"k":[1]}"#,
+            expect!["has an array at /k (--key): a key is a string, a number, true, false or null"],
+        );
+        check(
+            &rule,
+            r#"{"k":"\ud800"}"#,
+            expect![[r#"is not valid JSON (unexpected end of hex escape at column 8): "\ud800""#]],
+        );
     }
 
     #[test]
@@ -228,23 +237,81 @@ mod tests {
         check(&rule, r#"{"t":1.3570344e12}"#, expect!["no key | 1357034400000"]);
         check(&rule, r#"{"t":0}"#, expect!["no key | 0"]);
         check(&rule, r#"{"t":"2013-01-01T10:00:00Z"}"#, expect!["no key | 1357034400000"]);
-        check(&rule, r#"{"t":"2013-01-01T12:00:00.0019+02:00"}"#, expect!["no key | 1357034400001"]);
-        check(&rule, r#"{"t":null}"#, expect![[r#"has null at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#]]);
-        check(&rule, r#"{"t":"1357034400000"}"#, expect![[r#"has "1357034400000" at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#]]);
-        check(&rule, r#"{"t":-1}"#, expect![[r#"has -1 at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#]]);
-        check(&rule, r#"{"t":1.5}"#, expect![[r#"has 1.5 at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#]]);
-        check(&rule, r#"{"t":9223372036854775808}"#, expect![[r#"has 9223372036854775808 at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#]]);
-        check(&rule, r#"{"t":"1969-12-31T23:59:59Z"}"#, expect![[r#"has "1969-12-31T23:59:59Z" at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#]]);
-        check(&rule, r#"{"time":1,"x/y":2}"#, expect!["has nothing at /t (--timestamp); its fields are: /time /x~1y"]);
+        check(
+            &rule,
+            r#"{"t":"2013-01-01T12:00:00.0019+02:00"}"#,
+            expect!["no key | 1357034400001"],
+        );
+        check(
+            &rule,
+            r#"{"t":null}"#,
+            expect![[
+                r#"has null at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#
+            ]],
+        );
+        check(
+            &rule,
+            r#"{"t":"1357034400000"}"#,
+            expect![[
+                r#"has "1357034400000" at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#
+            ]],
+        );
+        check(
+            &rule,
+            r#"{"t":-1}"#,
+            expect![[
+                r#"has -1 at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#
+            ]],
+        );
+        check(
+            &rule,
+            r#"{"t":1.5}"#,
+            expect![[
+                r#"has 1.5 at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#
+            ]],
+        );
+        check(
+            &rule,
+            r#"{"t":9223372036854775808}"#,
+            expect![[
+                r#"has 9223372036854775808 at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#
+            ]],
+        );
+        check(
+            &rule,
+            r#"{"t":"1969-12-31T23:59:59Z"}"#,
+            expect![[
+                r#"has "1969-12-31T23:59:59Z" at /t (--timestamp): give a number of ms since 1970 or an RFC 3339 time such as "2013-01-01T10:00:00Z""#
+            ]],
+        );
+        check(
+            &rule,
+            r#"{"time":1,"x/y":2}"#,
+            expect!["has nothing at /t (--timestamp); its fields are: /time /x~1y"],
+        );
     }
 
     #[test]
     fn what_is_no_json_is_no_event() {
         for rule in [rule("", ""), rule("/k", ""), rule("", "/t"), rule("/k", "/t")] {
-            check(&rule, r#"{"k":"N142"#, expect![[r#"is not valid JSON (EOF while parsing a string at column 10): {"k":"N142"#]]);
+            check(
+                &rule,
+                r#"{"k":"N142"#,
+                expect![[
+                    r#"is not valid JSON (EOF while parsing a string at column 10): {"k":"N142"#
+                ]],
+            );
         }
-        check(&rule("", ""), "", expect!["is not valid JSON (EOF while parsing a value at column 0): "]);
-        check(&rule("", ""), "[1] 2", expect!["is not valid JSON (trailing characters at column 5): [1] 2"]);
+        check(
+            &rule("", ""),
+            "",
+            expect!["is not valid JSON (EOF while parsing a value at column 0): "],
+        );
+        check(
+            &rule("", ""),
+            "[1] 2",
+            expect!["is not valid JSON (trailing characters at column 5): [1] 2"],
+        );
         let sentence = rule("", "").parse(b"\"\xFF\"", Timestamp(0)).unwrap_err();
         assert_eq!(sentence, "is not UTF-8 (byte 2 is not), which JSON has to be");
     }
@@ -254,7 +321,9 @@ mod tests {
         let line = vec![b'x'; EVENT_BYTES_MAX as usize + 1];
         let raw = LineRule { format: Format::Raw, key: None, timestamp: None };
         assert!(raw.parse(&line[1..], Timestamp(0)).is_ok());
-        assert!(raw.parse(&line, Timestamp(0)).unwrap_err().starts_with("makes an event of 1048577"));
+        assert!(
+            raw.parse(&line, Timestamp(0)).unwrap_err().starts_with("makes an event of 1048577")
+        );
     }
 
     #[test]

@@ -96,7 +96,9 @@ impl Input {
         let mut lines = Lines::new(BufReader::with_capacity(READ_BYTES, source), rule.format);
         let mut keys = KeySearch::new(rule);
         let mut events = 0;
-        while let Some((line, bytes)) = lines.next().map_err(|error| failure(&name, error, NOTHING))? {
+        while let Some((line, bytes)) =
+            lines.next().map_err(|error| failure(&name, error, NOTHING))?
+        {
             let parsed = rule.parse(bytes, Timestamp(0));
             let parsed = parsed.map_err(|why| bad_line(&name, line, &why, NOTHING))?;
             keys.saw(bytes, parsed.has_key_field);
@@ -236,7 +238,8 @@ fn bad_line(name: &str, line: u64, why: &str, published: &str) -> Failure {
 
 fn no_key_anywhere(rule: &LineRule, name: &str, lines: u64, fields: &str) -> Failure {
     let pointer = rule.key.as_ref().map(ToString::to_string).unwrap_or_default();
-    let lines = if lines == 1 { "the one line".to_owned() } else { format!("any of the {lines} lines") };
+    let lines =
+        if lines == 1 { "the one line".to_owned() } else { format!("any of the {lines} lines") };
     Failure::new(format!(
         "--key {pointer} finds nothing in {lines} read from {name}; the first has the fields {fields}; {NOTHING}"
     ))
@@ -300,24 +303,64 @@ mod tests {
         check_file(Some("/k"), "", expect!["0 checked, 0 sent; end"]);
         check_file(Some("/k"), "{\"k\":1}\n{}", expect!["2 checked, 2 sent; end"]);
         check_file(Some("/k"), "{\"k\":null}\n", expect!["1 checked, 1 sent; end"]);
-        check_file(None, "{}\n{}\n{\"a\":", expect!["FILE line 3 is not valid JSON (EOF while parsing a value at column 5): {\"a\":; nothing was published"]);
-        check_file(None, "{}\n\n{}\n", expect!["FILE line 2 is blank, but lines follow; remove it; nothing was published"]);
-        check_file(Some("/j"), "{\"k\":1}\n{}\n", expect!["--key /j finds nothing in any of the 2 lines read from FILE; the first has the fields /k; nothing was published"]);
+        check_file(
+            None,
+            "{}\n{}\n{\"a\":",
+            expect![
+                "FILE line 3 is not valid JSON (EOF while parsing a value at column 5): {\"a\":; nothing was published"
+            ],
+        );
+        check_file(
+            None,
+            "{}\n\n{}\n",
+            expect!["FILE line 2 is blank, but lines follow; remove it; nothing was published"],
+        );
+        check_file(
+            Some("/j"),
+            "{\"k\":1}\n{}\n",
+            expect![
+                "--key /j finds nothing in any of the 2 lines read from FILE; the first has the fields /k; nothing was published"
+            ],
+        );
     }
 
     #[test]
     fn a_stream_is_checked_as_it_comes() {
         check_stream(None, "{}\n{}\n".to_owned(), expect!["2 sent; end"]);
-        check_stream(None, "{}\n{}\n{".to_owned(), expect!["2 sent; stdin line 3 is not valid JSON (EOF while parsing an object at column 1): {; the lines before it were sent, it and the rest were not"]);
+        check_stream(
+            None,
+            "{}\n{}\n{".to_owned(),
+            expect![
+                "2 sent; stdin line 3 is not valid JSON (EOF while parsing an object at column 1): {; the lines before it were sent, it and the rest were not"
+            ],
+        );
     }
 
     #[test]
     fn of_a_stream_nothing_leaves_before_a_key_was_found() {
         let late = |line: usize| "{}\n".repeat(line - 1) + "{\"k\":1}\n";
         check_stream(Some("/k"), late(LOOK_AHEAD_LINES), expect!["1000 sent; end"]);
-        check_stream(Some("/k"), late(LOOK_AHEAD_LINES + 1), expect!["0 sent; --key /k finds nothing in any of the 1000 lines read from stdin; the first has the fields none; nothing was published"]);
-        check_stream(Some("/k"), "{}\n".to_owned(), expect!["0 sent; --key /k finds nothing in the one line read from stdin; the first has the fields none; nothing was published"]);
-        check_stream(Some("/k"), "{}\nno\n".to_owned(), expect!["0 sent; stdin line 2 is not valid JSON (expected ident at column 2): no; nothing was published"]);
+        check_stream(
+            Some("/k"),
+            late(LOOK_AHEAD_LINES + 1),
+            expect![
+                "0 sent; --key /k finds nothing in any of the 1000 lines read from stdin; the first has the fields none; nothing was published"
+            ],
+        );
+        check_stream(
+            Some("/k"),
+            "{}\n".to_owned(),
+            expect![
+                "0 sent; --key /k finds nothing in the one line read from stdin; the first has the fields none; nothing was published"
+            ],
+        );
+        check_stream(
+            Some("/k"),
+            "{}\nno\n".to_owned(),
+            expect![
+                "0 sent; stdin line 2 is not valid JSON (expected ident at column 2): no; nothing was published"
+            ],
+        );
     }
 
     #[test]
@@ -326,7 +369,9 @@ mod tests {
             Err(failure) => failure.to_string(),
             Ok(_) => "opened".to_owned(),
         };
-        expect!["cannot read no/such/file: No such file or directory (os error 2); check the path"].assert_eq(&said(Path::new("no/such/file")));
-        expect!["/ is a folder; give --input a file of lines, or - for stdin"].assert_eq(&said(Path::new("/")));
+        expect!["cannot read no/such/file: No such file or directory (os error 2); check the path"]
+            .assert_eq(&said(Path::new("no/such/file")));
+        expect!["/ is a folder; give --input a file of lines, or - for stdin"]
+            .assert_eq(&said(Path::new("/")));
     }
 }
