@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use tokio::sync::Mutex;
-use weir_views::offsets::{Committed, CommittedOffsets, OFFSETS_TOPIC, OFFSETS_TOPIC_ID, OffsetChange};
+use weir_views::offsets::{
+    Committed, CommittedOffsets, OFFSETS_TOPIC, OFFSETS_TOPIC_ID, OffsetChange,
+};
 use weir_wire::fault::Fault;
 use weir_wire::ids::{GroupName, Offset, PartitionId, TopicId};
 
@@ -41,7 +43,12 @@ impl GroupOffsets {
         let changes: Vec<_> = offsets
             .into_iter()
             .map(|(partition, offset)| {
-                OffsetChange::Committed(Committed { group: group.clone(), topic, partition, offset })
+                OffsetChange::Committed(Committed {
+                    group: group.clone(),
+                    topic,
+                    partition,
+                    offset,
+                })
             })
             .collect();
         self.record(changes).await

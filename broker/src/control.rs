@@ -12,15 +12,13 @@ use weir_wire::admin::{
     PartitionDescription, PluginDescription, PluginVersion, Status, TopicDescription, TopicSpec,
 };
 use weir_wire::fault::{Code, Fault};
-use weir_wire::ids::{
-    ChainRevision, Digest, Offset, PartitionId, PluginName, TopicName,
-};
+use weir_wire::ids::{ChainRevision, Digest, Offset, PartitionId, PluginName, TopicName};
 
-use crate::topics::Topics;
-use crate::router::Topic;
 use crate::committed_offsets::GroupOffsets;
 use crate::registry::{RecordError, Registry};
+use crate::router::Topic;
 use crate::shelf::{Shelf, ShelfError};
+use crate::topics::Topics;
 use crate::wall_clock::now;
 
 /// Why an operator's wish was not granted. Nothing was changed.
@@ -185,7 +183,10 @@ impl Control {
         if spec.name.is_internal() {
             return Err(ControlError::invalid(
                 "invalid-topic",
-                format!("{}: names that begin with __ are the broker's own; choose another", spec.name),
+                format!(
+                    "{}: names that begin with __ are the broker's own; choose another",
+                    spec.name
+                ),
             ));
         }
         let record = catalog::Topic {
@@ -197,8 +198,10 @@ impl Control {
             retention_bytes: spec.retention_bytes,
             created_at: now(),
         };
-        let catalog = self.registry.record(CatalogChange::TopicCreated { topic: record.clone() }).await?;
+        let catalog =
+            self.registry.record(CatalogChange::TopicCreated { topic: record.clone() }).await?;
         let topic = self.topics.open(&record, &Chain::default()).await;
+        self.topics.start_relays(&topic);
         describe(&catalog, &topic).ok_or_else(|| no_topic(&record.name))
     }
 
@@ -411,7 +414,9 @@ fn plugin(catalog: &Catalog, name: &PluginName) -> Option<PluginDescription> {
 fn not_bound(topic: &TopicName, plugin: &PluginName) -> ControlError {
     ControlError::not_found(
         "not-bound",
-        format!("plugin {plugin} is not bound to {topic}; `weir plugin chain {topic}` shows what is"),
+        format!(
+            "plugin {plugin} is not bound to {topic}; `weir plugin chain {topic}` shows what is"
+        ),
     )
 }
 

@@ -158,19 +158,25 @@ impl Home {
         }
     }
 
-    /// Writes how clients find and trust this broker, and says where.
+    /// Writes how clients find and trust this broker, and says where. They trust the `given`
+    /// certificate chain, else the broker's own.
     pub fn write_client_toml(
         &self,
         data: SocketAddr,
         admin: SocketAddr,
+        given: Option<&Path>,
     ) -> Result<PathBuf, HomeError> {
         let path = self.dir.join("client.toml");
-        // Relative paths, so that the directory can be moved and mounted.
+        // The broker's own paths are relative, so that the directory can be moved and mounted.
+        let trusted = match given {
+            Some(chain) => fs::canonicalize(chain).map_err(HomeError::io("find", chain))?,
+            None => PathBuf::from("tls/cert.pem"),
+        };
         let text = format!(
             "# Written by `weir serve` at each start.\n\
              broker = \"{data}\"\n\
              admin = \"http://{admin}\"\n\
-             ca_certificate = \"tls/cert.pem\"\n\
+             ca_certificate = {trusted:?}\n\
              token_file = \"admin.token\"\n"
         );
         private_file::write(&path, text.as_bytes()).map_err(HomeError::io("write", &path))?;
@@ -248,7 +254,7 @@ mod tests {
         let dir = folder.path().join("new/weir-data");
         let home = Home::open(&dir).unwrap();
         let client = home
-            .write_client_toml("127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap())
+            .write_client_toml("127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap(), None)
             .unwrap();
         assert_eq!(mode(&dir), 0o700);
         for secret in ["admin.token", "tls/key.pem", "client.toml"] {

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
-use weir_log::commit::Kind;
 use weir_log::commit::Identity;
+use weir_log::commit::Kind;
 use weir_log::segment::{OpenError, Options, SegmentLog};
 use weir_log::{Commit, PartitionLog, Tail};
 use weir_wire::fault::{Code, Fault};
@@ -33,11 +33,7 @@ pub struct InternalTopic<T> {
 
 impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
     /// Opens the topic in `dir` and hands every change it holds to `fold`, oldest first.
-    pub async fn open(
-        dir: &Path,
-        id: TopicId,
-        mut fold: impl FnMut(T),
-    ) -> Result<Self, Fault> {
+    pub async fn open(dir: &Path, id: TopicId, mut fold: impl FnMut(T)) -> Result<Self, Fault> {
         let identity = Identity { topic: id, partition: PartitionId(0) };
         let owned = dir.to_owned();
         let log = tokio::task::spawn_blocking(move || {
@@ -121,7 +117,9 @@ impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
 fn not_written(error: impl std::fmt::Display) -> Fault {
     Fault::new(
         Code::StorageBroken,
-        format!("the change could not be recorded ({error}); nothing was changed. Free some room or restart the broker"),
+        format!(
+            "the change could not be recorded ({error}); nothing was changed. Free some room or restart the broker"
+        ),
     )
 }
 
@@ -130,7 +128,10 @@ fn changes_in<T: DeserializeOwned>(commit: &Commit) -> Result<Vec<T>, Fault> {
         return Ok(Vec::new());
     }
     let unreadable = |error: String| {
-        Fault::new(Code::Corrupt, format!("an internal topic holds what this version cannot read: {error}"))
+        Fault::new(
+            Code::Corrupt,
+            format!("an internal topic holds what this version cannot read: {error}"),
+        )
     };
     let batch = RecordBatch::parse(commit.data.clone()).map_err(|e| unreadable(e.to_string()))?;
     let records = batch.open(&BatchLimits::default()).map_err(|e| unreadable(e.to_string()))?;

@@ -38,7 +38,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address cannot be had.
-    #[error("cannot listen on {address} (UDP): {source}; stop whoever has it or choose another --listen")]
+    #[error(
+        "cannot listen on {address} (UDP): {source}; stop whoever has it or choose another --listen"
+    )]
     Bind {
         /// The address.
         address: SocketAddr,

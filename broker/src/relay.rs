@@ -71,7 +71,8 @@ impl Relay {
             let Ok(events) = self.partition.outbox(next).await else { return };
             let Some(last) = events.last().map(|event| event.ordinal) else {
                 // Emitted, not durable yet.
-                let moved = tail.wait_for(|tail| tail.position > position || tail.stopped.is_some());
+                let moved =
+                    tail.wait_for(|tail| tail.position > position || tail.stopped.is_some());
                 match moved.await {
                     Ok(tail) if tail.stopped.is_none() => continue,
                     _ => return,
@@ -168,7 +169,14 @@ impl Relay {
             };
             let published = self
                 .desk
-                .publish_side_events(&topic, target.partition, id, epoch, numbers.clone(), bytes.clone())
+                .publish_side_events(
+                    &topic,
+                    target.partition,
+                    id,
+                    epoch,
+                    numbers.clone(),
+                    bytes.clone(),
+                )
                 .await;
             let answer = match published {
                 Ok(submitted) => submitted.answer().await.0,

@@ -14,17 +14,17 @@ use weir_views::store::Store;
 use weir_wire::fault::Fault;
 
 use crate::admin;
-use crate::control::Control;
-use crate::topics::Topics;
-use crate::listen::{ListenError, Listener};
-use crate::session::Office;
-use crate::desk::Desk;
-use crate::router::Router;
-use crate::producer_ids::ProducerIds;
 use crate::committed_offsets::GroupOffsets;
-use crate::registry::Registry;
-use crate::shelf::{Shelf, ShelfError};
+use crate::control::Control;
+use crate::desk::Desk;
 use crate::home::{Home, HomeError};
+use crate::listen::{ListenError, Listener};
+use crate::producer_ids::ProducerIds;
+use crate::registry::Registry;
+use crate::router::Router;
+use crate::session::Office;
+use crate::shelf::{Shelf, ShelfError};
+use crate::topics::Topics;
 
 /// Threads that judge at least: a rule that burns its whole time budget holds one of them, and the
 /// other partitions must not notice.
@@ -80,9 +80,12 @@ impl ServeFile {
     pub fn load(path: &Path) -> Result<Self, ServeError> {
         let wrong = |why: String| ServeError::Config(format!("{}: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let file: Self = toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
+        let file: Self =
+            toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
         if file.certificate.is_some() != file.private_key.is_some() {
-            return Err(wrong("certificate and private_key belong together; give both or neither".into()));
+            return Err(wrong(
+                "certificate and private_key belong together; give both or neither".into(),
+            ));
         }
         Ok(file)
     }
@@ -101,7 +104,9 @@ pub enum ServeError {
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The admin port is not to be had.
-    #[error("cannot listen on {address} (TCP): {source}; stop whoever has it or choose another --admin")]
+    #[error(
+        "cannot listen on {address} (TCP): {source}; stop whoever has it or choose another --admin"
+    )]
     Admin {
         /// The address.
         address: SocketAddr,
@@ -142,8 +147,7 @@ pub struct Running {
 
 /// Serves until the process is told to stop (SIGINT, SIGTERM); prints one line when ready.
 pub async fn run(options: ServeOptions) -> Result<(), ServeError> {
-    let mut terminate =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let running = start(options).await?;
     announce(&running);
     tokio::select! {
@@ -204,6 +208,9 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
     for record in catalog.topics() {
         topics.open(record, &catalog.chain(record.id).cloned().unwrap_or_default()).await;
     }
+    for topic in topics.router.topics() {
+        topics.start_relays(&topic);
+    }
 
     let control = Arc::new(Control::new(
         Arc::clone(&registry),
@@ -212,7 +219,8 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
         Arc::clone(&offsets),
     ));
     let office = Arc::new(Office::new(desk, home.token(), producer_ids, Arc::clone(&offsets)));
-    let client_toml = home.write_client_toml(data_addr, admin_addr)?;
+    let trusted = options.certificate.as_ref().map(|(chain, _)| chain.as_path());
+    let client_toml = home.write_client_toml(data_addr, admin_addr, trusted)?;
     let token = home.token();
     let mut admin_stop = stopping.clone();
     let admin_door = tokio::spawn(async move {

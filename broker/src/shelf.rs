@@ -147,10 +147,7 @@ impl Shelf {
                 self.cache.get_or_compile(&self.host, digest, &component).map_err(broken)?
             }
         };
-        let plugin = self
-            .host
-            .load(binding.plugin.clone(), *digest, &artefact)
-            .map_err(broken)?;
+        let plugin = self.host.load(binding.plugin.clone(), *digest, &artefact).map_err(broken)?;
         loaded.insert(key, plugin.clone());
         Ok(plugin)
     }
@@ -174,7 +171,9 @@ async fn compile_in_child(component: &Path, artefact: &Path) -> Result<(), Shelf
         Ok(Ok(output)) if output.status.success() => Ok(()),
         Ok(Ok(output)) => Err(ShelfError::NotAPlugin(match output.status.code() {
             Some(_) => one_sentence(&output.stderr),
-            None => "compiling it took more memory or time than a component may; make it smaller".into(),
+            None => {
+                "compiling it took more memory or time than a component may; make it smaller".into()
+            }
         })),
         Ok(Err(error)) => Err(broken(error)),
         Err(_) => Err(ShelfError::NotAPlugin(format!(

@@ -26,7 +26,12 @@ pub struct Subscription {
 
 impl Subscription {
     /// From `next` on; up to and without `until` if that is given. `chunk_bytes` 0 is the default.
-    pub fn new(partition: Partition, next: Offset, until: Option<Offset>, chunk_bytes: u32) -> Self {
+    pub fn new(
+        partition: Partition,
+        next: Offset,
+        until: Option<Offset>,
+        chunk_bytes: u32,
+    ) -> Self {
         let chunk_bytes = match chunk_bytes as usize {
             0 => CHUNK_BYTES,
             bytes => bytes.min(CHUNK_BYTES_MAX),
@@ -57,7 +62,10 @@ impl Subscription {
                 .after_ms(1_000));
             }
             if tail.changed().await.is_err() {
-                return Err(Fault::new(Code::ShuttingDown, "the partition is closing; subscribe again later"));
+                return Err(Fault::new(
+                    Code::ShuttingDown,
+                    "the partition is closing; subscribe again later",
+                ));
             }
         }
     }
@@ -68,12 +76,15 @@ pub fn unreadable(error: ReadError) -> Fault {
     match error {
         ReadError::OutOfRange { asked, earliest, tail } => Fault::new(
             Code::OffsetOutOfRange,
-            format!("offset {asked} is not there: the partition has {earliest} to {tail}; begin at one of these"),
+            format!(
+                "offset {asked} is not there: the partition has {earliest} to {tail}; begin at one of these"
+            ),
         ),
         ReadError::Corrupt { .. } => Fault::new(Code::Corrupt, error.to_string()),
         ReadError::Io(_) => Fault::new(Code::StorageBroken, error.to_string()).after_ms(1_000),
         ReadError::Closed => {
-            Fault::new(Code::ShuttingDown, "the partition is closed; subscribe again later").after_ms(1_000)
+            Fault::new(Code::ShuttingDown, "the partition is closed; subscribe again later")
+                .after_ms(1_000)
         }
     }
 }

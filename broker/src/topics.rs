@@ -16,8 +16,8 @@ use weir_wire::admin;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{PartitionId, TopicId, TopicName};
 
-use crate::relay::Relay;
 use crate::desk::Desk;
+use crate::relay::Relay;
 use crate::router::{Router, Topic};
 use crate::shelf::Shelf;
 use crate::wall_clock::now;
@@ -48,7 +48,7 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// Opens a topic and serves it. A partition that cannot be opened says why to whoever asks for
+    /// Opens a topic and serves it; its relays are still to be started. A partition that cannot be opened says why to whoever asks for
     /// it; the others serve.
     pub async fn open(&self, record: &catalog::Topic, chain: &admin::Chain) -> Arc<Topic> {
         let partitions = futures::stream::iter((0..record.partitions).map(PartitionId))
@@ -63,7 +63,12 @@ impl Topics {
             partitions,
         });
         self.router.insert(Arc::clone(&topic));
-        // Relays start last: one may have something for the very topic it belongs to.
+        topic
+    }
+
+    /// Starts the relays of an opened topic. At a start of the broker this comes after all topics
+    /// are open, so that no side event finds its topic missing.
+    pub fn start_relays(&self, topic: &Topic) {
         for (number, partition) in (0..).map(PartitionId).zip(&topic.partitions) {
             if let Ok(partition) = partition {
                 let relay = Relay {
@@ -75,7 +80,6 @@ impl Topics {
                 self.keep(tokio::spawn(relay.run(self.stop.clone())));
             }
         }
-        topic
     }
 
     async fn open_partition(
@@ -133,9 +137,11 @@ impl Topics {
         let note = serde_json::to_vec(chain)
             .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
         let (shelf, chain) = (Arc::clone(&self.shelf), chain.clone());
-        let links = tokio::task::spawn_blocking(move || shelf.links(&chain.bindings).map(|links| (chain.revision, links)))
-            .await
-            .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
+        let links = tokio::task::spawn_blocking(move || {
+            shelf.links(&chain.bindings).map(|links| (chain.revision, links))
+        })
+        .await
+        .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
         let (revision, links) =
             links.map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
         Ok((Chain { revision, links }, note.into()))

@@ -191,20 +191,14 @@ impl Partition {
     /// judged by it, those below by the old one. `note` is recorded there.
     pub async fn change_chain(&self, chain: Chain, note: Bytes) -> Result<Offset, Fault> {
         let (reply, answer) = oneshot::channel();
-        self.inbox
-            .send(Request::ChangeChain(chain, note, reply))
-            .await
-            .map_err(|_| self.gone())?;
+        self.inbox.send(Request::ChangeChain(chain, note, reply)).await.map_err(|_| self.gone())?;
         answer.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
     /// Durable side events from `ordinal` on, those of a few commits; empty if there is none yet.
     pub async fn outbox(&self, ordinal: u64) -> Result<Vec<SideEvent>, Fault> {
         let (reply, answer) = oneshot::channel();
-        self.inbox
-            .send(Request::OutboxFrom(ordinal, reply))
-            .await
-            .map_err(|_| self.gone())?;
+        self.inbox.send(Request::OutboxFrom(ordinal, reply)).await.map_err(|_| self.gone())?;
         let positions = answer.await.map_err(|_| self.gone())?;
         let mut events = Vec::new();
         for position in positions {

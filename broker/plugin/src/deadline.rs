@@ -52,9 +52,18 @@ mod tests {
     fn only_a_guest_that_worked_is_interrupted() {
         let mut deadline = Deadline::of_ms(50);
         let at = Duration::from_millis;
-        assert!(matches!(deadline.passed(at(1_000)), UpdateDeadline::Continue(11)), "the count begins");
-        assert!(matches!(deadline.passed(at(1_000)), UpdateDeadline::Continue(11)), "it did not run");
-        assert!(matches!(deadline.passed(at(1_030)), UpdateDeadline::Continue(5)), "20 ms are left");
+        assert!(
+            matches!(deadline.passed(at(1_000)), UpdateDeadline::Continue(11)),
+            "the count begins"
+        );
+        assert!(
+            matches!(deadline.passed(at(1_000)), UpdateDeadline::Continue(11)),
+            "it did not run"
+        );
+        assert!(
+            matches!(deadline.passed(at(1_030)), UpdateDeadline::Continue(5)),
+            "20 ms are left"
+        );
         assert!(matches!(deadline.passed(at(1_050)), UpdateDeadline::Interrupt));
     }
 }

@@ -2,13 +2,28 @@
 
 use std::path::Path;
 
-use weir_client::{Admin, Client, ClientConfig, default_context};
+use weir_client::{Admin, Client, ClientConfig, ClientError, default_context};
 
 use super::Failure;
+
+/// Attempts to connect for long work, of up to five seconds each: a broker is back before that.
+const CONNECT_ATTEMPTS: u32 = 4;
 
 /// The data door of the broker that the context names.
 pub async fn client(context: Option<&Path>) -> Result<Client, Failure> {
     Ok(Client::connect(config(context)?).await?)
+}
+
+/// The same for long work, which a broker that is just being started again must not end.
+pub async fn patient_client(context: Option<&Path>) -> Result<Client, Failure> {
+    let config = config(context)?;
+    for _ in 1..CONNECT_ATTEMPTS {
+        match Client::connect(config.clone()).await {
+            Err(ClientError::Unreachable { .. } | ClientError::Timeout { .. }) => {}
+            done => return Ok(done?),
+        }
+    }
+    Ok(Client::connect(config).await?)
 }
 
 /// Its admin door.

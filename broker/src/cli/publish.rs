@@ -111,14 +111,15 @@ impl Publish {
     pub async fn run(self, context: Option<&Path>, output: Output) -> Result<(), Failure> {
         let rule = self.rule()?;
         let input = Input::open(&self.input)?;
-        let total = check(&input, &rule)?;
-        let client = context::client(context).await?;
+        // Connected first: a long file is not checked for a broker or a topic that is not there.
+        let client = context::patient_client(context).await?;
         let options = ProducerOptions {
             mode: self.mode.into(),
             compression: self.compression.into(),
             ..ProducerOptions::default()
         };
         let producer = client.producer(&self.topic, options).await?;
+        let total = check(&input, &rule)?;
         let mut sending = Sending {
             producer,
             pending: VecDeque::new(),

@@ -8,7 +8,6 @@ use weir_wire::proto::list_offsets_request::At;
 use weir_wire::proto::server_frame::Kind as Say;
 
 use super::Office;
-use super::publish::wire_durability;
 use crate::subscription::unreadable;
 
 /// Answers a call.
@@ -17,7 +16,10 @@ pub async fn answer(office: &Office, ask: Ask) -> Result<Say, Fault> {
         Ask::DescribeTopic(request) => describe(office, &request),
         Ask::InitProducer(proto::InitProducerRequest {}) => {
             let id = office.producer_ids.next().await?;
-            Ok(Say::InitProducer(proto::InitProducerAnswer { producer_id: id.0, producer_epoch: 0 }))
+            Ok(Say::InitProducer(proto::InitProducerAnswer {
+                producer_id: id.0,
+                producer_epoch: 0,
+            }))
         }
         Ask::ListOffsets(request) => list_offsets(office, request).await,
         Ask::CommitOffsets(request) => commit_offsets(office, request).await,
@@ -34,7 +36,7 @@ fn describe(office: &Office, request: &proto::DescribeTopicRequest) -> Result<Sa
         topic: topic.name.to_string(),
         topic_id: topic.id.0,
         partitions: topic.width(),
-        durability: wire_durability(topic.durability).into(),
+        durability: proto::Durability::from(topic.durability).into(),
     }))
 }
 
@@ -50,7 +52,9 @@ async fn list_offsets(office: &Office, request: proto::ListOffsetsRequest) -> Re
         let offset = match request.at {
             Some(At::TimestampMs(ms)) => log.offset_at(Timestamp(ms)).await.map_err(unreadable)?,
             Some(At::Edge(edge)) if edge == proto::Edge::Earliest as i32 => log.earliest().1,
-            Some(At::Edge(edge)) if edge == proto::Edge::Latest as i32 => log.tail().borrow().offset,
+            Some(At::Edge(edge)) if edge == proto::Edge::Latest as i32 => {
+                log.tail().borrow().offset
+            }
             _ => {
                 return Err(Fault::new(
                     Code::InvalidRequest,
@@ -78,7 +82,10 @@ async fn commit_offsets(
         if Offset(offset) > end {
             return Err(Fault::new(
                 Code::OffsetOutOfRange,
-                format!("partition {partition} of {} ends at {end}; {offset} cannot have been read", topic.name),
+                format!(
+                    "partition {partition} of {} ends at {end}; {offset} cannot have been read",
+                    topic.name
+                ),
             ));
         }
         offsets.push((PartitionId(partition), Offset(offset)));
@@ -96,7 +103,10 @@ async fn fetch_offsets(
     let offsets = office.offsets.of(&group, topic.id, topic.width()).await;
     let offsets = offsets
         .into_iter()
-        .map(|(partition, offset)| proto::PartitionOffset { partition: partition.0, offset: offset.0 })
+        .map(|(partition, offset)| proto::PartitionOffset {
+            partition: partition.0,
+            offset: offset.0,
+        })
         .collect();
     Ok(Say::FetchOffsets(proto::FetchOffsetsAnswer { offsets }))
 }

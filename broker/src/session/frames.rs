@@ -61,9 +61,7 @@ pub async fn send_with(
     out.write_all_chunks(chunks).await
 }
 
-async fn in_time(
-    reading: impl Future<Output = Result<(), ReadExactError>>,
-) -> Result<(), Fault> {
+async fn in_time(reading: impl Future<Output = Result<(), ReadExactError>>) -> Result<(), Fault> {
     match tokio::time::timeout(FRAME_TIMEOUT, reading).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Fault::new(Code::InvalidFrame, "a frame ended early; send it whole")),

@@ -21,10 +21,10 @@ use weir_wire::proto;
 use weir_wire::proto::client_frame::Kind as Ask;
 use weir_wire::proto::server_frame::Kind as Say;
 
-use crate::desk::Desk;
 use crate::committed_offsets::GroupOffsets;
-use crate::producer_ids::ProducerIds;
+use crate::desk::Desk;
 use crate::home::Token;
+use crate::producer_ids::ProducerIds;
 use frames::{read_frame, send};
 
 /// From the connection's first byte to a valid Hello: an honest client needs two round trips.
@@ -82,7 +82,9 @@ async fn greet(connection: &Connection, office: &Office) -> Result<Principal, Fa
     let lost = || Fault::new(Code::Unknown, "the connection ended in the handshake");
     let (mut out, mut input) = connection.accept_bi().await.map_err(|_| lost())?;
     let hello = match read_frame(&mut input).await {
-        Ok(Some((proto::ClientFrame { kind: Some(Ask::Hello(hello)) }, _))) => check(&hello, office),
+        Ok(Some((proto::ClientFrame { kind: Some(Ask::Hello(hello)) }, _))) => {
+            check(&hello, office)
+        }
         Ok(Some(_)) => Err(Fault::new(Code::InvalidFrame, "a connection begins with Hello")),
         Ok(None) => Err(lost()),
         Err(fault) => Err(fault),
@@ -111,7 +113,9 @@ fn check(hello: &proto::Hello, office: &Office) -> Result<Principal, Fault> {
     if hello.protocol_version != PROTOCOL_VERSION {
         return Err(Fault::new(
             Code::UnsupportedVersion,
-            format!("this broker speaks version {PROTOCOL_VERSION} of weir's protocol; use a matching client"),
+            format!(
+                "this broker speaks version {PROTOCOL_VERSION} of weir's protocol; use a matching client"
+            ),
         ));
     }
     if !office.token.matches(&hello.token) {
@@ -146,7 +150,9 @@ async fn serve_stream(
                 Err(fault) => Err(fault),
             },
         },
-        Ok(Some(_)) => Err(Fault::new(Code::InvalidFrame, "a frame of a kind this broker does not know")),
+        Ok(Some(_)) => {
+            Err(Fault::new(Code::InvalidFrame, "a frame of a kind this broker does not know"))
+        }
         Err(fault) => Err(fault),
     };
     if let Err(fault) = ended {

@@ -83,15 +83,27 @@ impl Stream {
             (proto::ClientFrame { kind: Some(Ask::Publish(request)) }, payload) => {
                 Ok(Some((request, payload, Some(memory))))
             }
-            _ => Err(Fault::new(Code::InvalidFrame, "a publish stream carries publish requests only")),
+            _ => Err(Fault::new(
+                Code::InvalidFrame,
+                "a publish stream carries publish requests only",
+            )),
         }
     }
 
-    async fn take(&self, request: proto::PublishRequest, payload: Bytes) -> Result<Submitted, Fault> {
+    async fn take(
+        &self,
+        request: proto::PublishRequest,
+        payload: Bytes,
+    ) -> Result<Submitted, Fault> {
         let mode = match proto::PublishMode::try_from(request.mode) {
             Ok(proto::PublishMode::PerEvent) => Mode::PerEvent,
             Ok(proto::PublishMode::AllOrNothing) => Mode::AllOrNothing,
-            Err(_) => return Err(Fault::new(Code::InvalidRequest, "this broker does not know that publish mode")),
+            Err(_) => {
+                return Err(Fault::new(
+                    Code::InvalidRequest,
+                    "this broker does not know that publish mode",
+                ));
+            }
         };
         let partition = PartitionId(request.partition);
         self.office.desk.publish(&self.principal, &request.topic, partition, mode, payload).await
@@ -123,15 +135,7 @@ fn judged(answer: &Answer, durability: Durability) -> proto::Judged {
         verdicts: Some((&answer.verdicts).into()),
         partition_time_ms: answer.time.0,
         chain_revision: answer.chain.0,
-        durability: wire_durability(durability).into(),
+        durability: proto::Durability::from(durability).into(),
         duplicate: answer.duplicate,
-    }
-}
-
-/// A topic's durability as it stands in answers.
-pub fn wire_durability(durability: Durability) -> proto::Durability {
-    match durability {
-        Durability::Durable => proto::Durability::Durable,
-        Durability::Os => proto::Durability::Os,
     }
 }

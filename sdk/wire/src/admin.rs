@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{
     ChainRevision, Digest, Offset, PartitionId, PluginName, Timestamp, TopicId, TopicName,
 };
+use crate::proto;
 
 /// What went wrong, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,15 @@ pub enum Durability {
     Durable,
     /// After the write: a power cut can lose it.
     Os,
+}
+
+impl From<Durability> for proto::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Durable => Self::Durable,
+            Durability::Os => Self::Os,
+        }
+    }
 }
 
 /// A topic to be created.

@@ -12,8 +12,8 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_log::commit::{Kind, Produced, SideEvent, StateChange, StateValue};
 use weir_log::Commit;
+use weir_log::commit::{Kind, Produced, SideEvent, StateChange, StateValue};
 use weir_plugin_host::{BatchContext, Emitted, EventContext, StageVerdict, StateBase};
 use weir_views::partition::PartitionView;
 use weir_views::producers::{Arrival, Piece};
@@ -211,12 +211,25 @@ fn judge(
             offset_hint: view.next_offset().0 + u64::from(verdicts.accepted()),
             may_emit: hops < HOPS_MAX,
         };
-        let outcome = judge_event(chain, &record, at, now, |plugin, side_events| {
-            for Emitted { topic, event } in side_events.drain(..) {
-                let ordinal = view.next_ordinal() + outbox.len() as u64;
-                outbox.push(SideEvent { ordinal, plugin: plugin.clone(), topic, hops: hops + 1, event });
-            }
-        }, &mut emitted);
+        let outcome = judge_event(
+            chain,
+            &record,
+            at,
+            now,
+            |plugin, side_events| {
+                for Emitted { topic, event } in side_events.drain(..) {
+                    let ordinal = view.next_ordinal() + outbox.len() as u64;
+                    outbox.push(SideEvent {
+                        ordinal,
+                        plugin: plugin.clone(),
+                        topic,
+                        hops: hops + 1,
+                        event,
+                    });
+                }
+            },
+            &mut emitted,
+        );
         match outcome {
             Outcome::AsItCame => {
                 admitted.keep(&record);
@@ -249,7 +262,8 @@ fn judge(
 fn aborted(verdicts: &Verdicts) -> Verdicts {
     let mut all = Verdicts::default();
     for (count, verdict) in verdicts.runs() {
-        let verdict = if *verdict == Verdict::Accepted { Verdict::Aborted } else { verdict.clone() };
+        let verdict =
+            if *verdict == Verdict::Accepted { Verdict::Aborted } else { verdict.clone() };
         all.push_many(count, verdict);
     }
     all
@@ -390,8 +404,7 @@ struct Admitted<'a> {
 
 impl<'a> Admitted<'a> {
     fn new(batch: &'a Batch, from: usize) -> Self {
-        let mut admitted =
-            Self { batch, from, kept: 0, rebuilt: None };
+        let mut admitted = Self { batch, from, kept: 0, rebuilt: None };
         if from > 0 {
             admitted.rebuild();
         }

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use expect_test::{Expect, expect};
 use weir_log::commit::Kind;
 use weir_plugin_host::{
-    BatchContext, Change, Emitted, EventContext, FaultCause, PluginFault, Refusal, Stage, StageVerdict,
-    StateBase,
+    BatchContext, Change, Emitted, EventContext, FaultCause, PluginFault, Refusal, Stage,
+    StageVerdict, StateBase,
 };
 use weir_views::partition::PartitionView;
 use weir_wire::admin::FailurePolicy;
@@ -42,7 +42,8 @@ impl Scripted {
     fn counter(&self) -> u64 {
         let stored = || {
             let base = self.base.as_ref().expect("begun");
-            base.get(COUNTER).map_or(0, |(value, _)| u64::from_le_bytes(value.try_into().expect("8 bytes")))
+            base.get(COUNTER)
+                .map_or(0, |(value, _)| u64::from_le_bytes(value.try_into().expect("8 bytes")))
         };
         self.pending.0.or(self.kept).unwrap_or_else(stored)
     }
@@ -56,14 +57,18 @@ impl Stage for Scripted {
 
     fn judge(&mut self, event: &Record<'_>, at: EventContext) -> Result<StageVerdict, PluginFault> {
         let payload = std::str::from_utf8(event.value.unwrap_or_default()).expect("a script");
-        let deeds = payload.split(' ').find_map(|word| word.strip_prefix(self.name)?.strip_prefix(':'));
+        let deeds =
+            payload.split(' ').find_map(|word| word.strip_prefix(self.name)?.strip_prefix(':'));
         let mut verdict = StageVerdict::Accept;
         for deed in deeds.unwrap_or_default().split(',') {
             match deed {
                 "count" => self.pending.0 = Some(self.counter() + 1),
                 "emit" if !at.may_emit => {
                     self.pending = (None, Vec::new());
-                    return Err(PluginFault { cause: FaultCause::Denied, detail: "too deep".into() });
+                    return Err(PluginFault {
+                        cause: FaultCause::Denied,
+                        detail: "too deep".into(),
+                    });
                 }
                 "emit" => self.pending.1.push(Emitted {
                     topic: TopicName::parse("notices").expect("valid"),
@@ -74,7 +79,10 @@ impl Stage for Scripted {
                 }),
                 "swap" => {
                     let value = payload.replace(&format!("{}:", self.name), "swapped:");
-                    verdict = StageVerdict::Replace(Event { value: Some(value.into()), ..event.to_event() });
+                    verdict = StageVerdict::Replace(Event {
+                        value: Some(value.into()),
+                        ..event.to_event()
+                    });
                 }
                 "drop" => verdict = StageVerdict::Drop,
                 "reject" => {
@@ -86,7 +94,10 @@ impl Stage for Scripted {
                 }
                 "trap" => {
                     self.pending = (None, Vec::new());
-                    return Err(PluginFault { cause: FaultCause::Trap, detail: "unreachable".into() });
+                    return Err(PluginFault {
+                        cause: FaultCause::Trap,
+                        detail: "unreachable".into(),
+                    });
                 }
                 _ => {}
             }
@@ -180,10 +191,8 @@ impl Script {
 
     fn admit(mut self, origin: Origin, payloads: &[&str]) -> Self {
         let batch = batch(origin, self.mode, payloads);
-        let place = Place {
-            topic: TopicName::parse("t").expect("valid"),
-            partition: PartitionId(0),
-        };
+        let place =
+            Place { topic: TopicName::parse("t").expect("valid"), partition: PartitionId(0) };
         let now = Timestamp(self.now).max(self.view.time());
         let plan = admit(&self.view, &mut self.chain, &place, &batch, now);
         let said = match plan {
@@ -197,7 +206,9 @@ impl Script {
             Plan::Recall(pieces) => {
                 let pieces: Vec<String> = pieces
                     .iter()
-                    .map(|piece| format!("{} of commit {} from {}", piece.count, piece.position, piece.from))
+                    .map(|piece| {
+                        format!("{} of commit {} from {}", piece.count, piece.position, piece.from)
+                    })
                     .collect();
                 format!("recall: {}", pieces.join(", "))
             }
@@ -245,7 +256,8 @@ fn tell(commit: &weir_log::Commit) -> String {
         let payloads: Vec<_> = records
             .iter()
             .map(|record| {
-                let stamps: String = record.headers.iter().map(|(name, _)| format!(" +{name}")).collect();
+                let stamps: String =
+                    record.headers.iter().map(|(name, _)| format!(" +{name}")).collect();
                 format!("[{}{stamps}]", String::from_utf8_lossy(record.value.unwrap_or_default()))
             })
             .collect();
@@ -259,7 +271,8 @@ fn tell(commit: &weir_log::Commit) -> String {
     }
     parts.extend(state.into_iter().map(|(plugin, counter)| format!("{plugin} = {counter}")));
     for side in &commit.outbox {
-        let value = String::from_utf8_lossy(side.event.value.as_deref().unwrap_or_default()).into_owned();
+        let value =
+            String::from_utf8_lossy(side.event.value.as_deref().unwrap_or_default()).into_owned();
         parts.push(format!("emits #{} \"{value}\" hop {}", side.ordinal, side.hops));
     }
     parts.join("; ")
@@ -313,11 +326,11 @@ fn an_open_fault_lets_the_event_pass_stamped_and_without_that_stages_effects() {
 
 #[test]
 fn a_replacement_is_what_the_next_stage_judges_and_what_is_stored() {
-    Script::new(&[("a", CLOSED), ("swapped", CLOSED)])
-        .publish(&["plain", "a:swap"])
-        .tells(expect![[r#"
+    Script::new(&[("a", CLOSED), ("swapped", CLOSED)]).publish(&["plain", "a:swap"]).tells(
+        expect![[r#"
             commit 0: accepted, accepted; stores [plain][swapped:swap]
-        "#]]);
+        "#]],
+    );
 }
 
 #[test]
@@ -394,11 +407,11 @@ fn side_events_that_arrived_before_are_passed_over() {
 
 #[test]
 fn side_events_of_side_events_come_to_an_end() {
-    Script::new(&[("a", CLOSED)])
-        .relay(&[(1, 7), (2, 8)], &["a:emit", "a:emit"])
-        .tells(expect![[r#"
+    Script::new(&[("a", CLOSED)]).relay(&[(1, 7), (2, 8)], &["a:emit", "a:emit"]).tells(expect![[
+        r#"
             commit 0: accepted, plugin-denied by a; stores [a:emit]; emits #0 "a 0" hop 8
-        "#]]);
+        "#
+    ]]);
 }
 
 #[test]
