@@ -2,13 +2,16 @@
 //!
 //! TLS 1.3 always (QUIC has no other), no 0-RTT (it can be replayed), no migration, no datagrams.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch};
 use weir_wire::frame::ALPN;
 
@@ -64,9 +67,13 @@ impl Listener {
         certificates: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, ListenError> {
+        let names = endpoint_config(&key);
         let config = server_config(certificates, key)
             .map_err(|error| ListenError::Certificate(error.to_string()))?;
-        let endpoint = Endpoint::server(config, address)
+        let endpoint = UdpSocket::bind(address)
+            .and_then(|socket| {
+                Endpoint::new(names, Some(config), socket, Arc::new(quinn::TokioRuntime))
+            })
             .map_err(|source| ListenError::Bind { address, source })?;
         Ok(Self { endpoint })
     }
@@ -111,6 +118,21 @@ impl Listener {
         self.endpoint.close(CLOSE_SHUTTING_DOWN, b"shutting-down");
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
     }
+}
+
+/// How connections are named. Both secrets follow from the certificate's key, so that a broker that
+/// was killed and started again knows the names its predecessor gave out and answers a packet for
+/// one with a stateless reset: its clients come back at once, not after their idle time-out.
+fn endpoint_config(key: &PrivateKeyDer<'_>) -> EndpointConfig {
+    let secret = |purpose: &[u8]| -> [u8; 32] {
+        Sha256::new().chain_update(purpose).chain_update(key.secret_der()).finalize().into()
+    };
+    let reset = hmac::Key::new(hmac::HMAC_SHA256, &secret(b"weir stateless reset"));
+    let [a, b, c, d, e, f, g, h, ..] = secret(b"weir connection id");
+    let names = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let mut config = EndpointConfig::new(Arc::new(reset));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(names)));
+    config
 }
 
 fn server_config(
