@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use weir_partition::Partition;
 use weir_views::catalog::{self, Catalog, CatalogChange, CatalogError};
 use weir_wire::admin::{
-    Binding, BindingSpec, Chain, ChainChange, ChangedAt, JudgedCounts, Limits,
+    Binding, BindingSpec, Chain, ChainChange, ChangedAt, FailurePolicy, JudgedCounts, Limits,
     PartitionDescription, PluginDescription, PluginVersion, Status, TopicDescription, TopicSpec,
 };
 use weir_wire::fault::{Code, Fault};
@@ -280,7 +280,8 @@ impl Control {
         Ok(chain_of(&catalog, record))
     }
 
-    /// Puts a plugin on a topic; where the topic has it already, swaps version, config and the rest.
+    /// Puts a plugin on a topic; where the topic has it already, swaps it: what the spec does not
+    /// say stays as it is.
     pub async fn bind(
         &self,
         topic: &TopicName,
@@ -291,28 +292,30 @@ impl Control {
         let catalog = self.registry.catalog();
         let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
         let version = catalog.resolve(&plugin, spec.version.as_deref())?;
-        check_limits(&spec.limits)?;
+        spec.limits.as_ref().map_or(Ok(()), check_limits)?;
         let mut chain = chain_of(&catalog, record);
         let old = chain.bindings.iter().position(|binding| binding.plugin == plugin);
-        let order = spec.order.or(old.map(|at| chain.bindings[at].order)).unwrap_or_default();
-        let config = spec.config.unwrap_or_else(|| serde_json::json!({}));
-        let binding = Binding {
+        let present = old.map(|at| chain.bindings.remove(at));
+        let emit = match (&spec.config, &present) {
+            _ if !spec.emit.is_empty() => spec.emit,
+            (Some(config), _) => topics_named_in(config, &catalog),
+            (None, Some(present)) => present.emit.clone(),
+            (None, None) => Vec::new(),
+        };
+        let (order, config, on_failure, limits) = match present {
+            Some(present) => (present.order, present.config, present.on_failure, present.limits),
+            None => (0, serde_json::json!({}), FailurePolicy::default(), Limits::default()),
+        };
+        chain.bindings.push(Binding {
             plugin,
             version: version.version,
             digest: version.digest,
-            order,
-            on_failure: spec.on_failure,
-            emit: match spec.emit {
-                named if named.is_empty() => topics_named_in(&config, &catalog),
-                named => named,
-            },
-            limits: spec.limits,
-            config,
-        };
-        match old {
-            Some(at) => chain.bindings[at] = binding,
-            None => chain.bindings.push(binding),
-        }
+            order: spec.order.unwrap_or(order),
+            config: spec.config.unwrap_or(config),
+            on_failure: spec.on_failure.unwrap_or(on_failure),
+            emit,
+            limits: spec.limits.unwrap_or(limits),
+        });
         self.change_chain(record, chain).await
     }
 

@@ -44,8 +44,7 @@ pub enum Chain {
 
 /// Put a plugin on a topic; if it is there already, swap its version, config and limits.
 ///
-/// What is not said is the default, also when the plugin is bound already: give --config,
-/// --emit and --limit again to keep them.
+/// Where the plugin is bound already, what is not said stays as it is.
 #[derive(Debug, Args)]
 pub struct Bind {
     /// The topic.
@@ -60,13 +59,14 @@ pub struct Bind {
     #[arg(long, value_name = "JSON|@FILE")]
     config: Option<String>,
     /// What becomes of an event on which the plugin fails: closed rejects it, open lets it pass.
-    #[arg(long, default_value = "closed")]
-    on_failure: PolicyName,
+    /// [default: closed]
+    #[arg(long)]
+    on_failure: Option<PolicyName>,
     /// A topic the plugin may emit side events to; may be given more than once. Without it: the
     /// topics that the config names.
     #[arg(long, value_name = "TOPIC")]
     emit: Vec<TopicName>,
-    /// What the plugin may use up; may be given more than once.
+    /// What the plugin may use up; may be given more than once. What is not named has its default.
     #[arg(long = "limit", value_name = "KEY=VALUE")]
     limits: Vec<LimitFlag>,
 }
@@ -96,6 +96,7 @@ Examples:
   weir plugin bind flights daily-limit --emit notices \\
        --config '{{\"limit\":2,\"key\":\"event\",\"time\":\"event\",\"notice\":\"notices\"}}'
   weir plugin bind flights daily-limit@2 --config @limits.json --limit memory_bytes=128MiB
+  weir plugin bind flights daily-limit        # swap for the newest version, all else as it is
 
 {}",
         limits::help()
@@ -146,9 +147,9 @@ impl Bind {
             version,
             order: self.order,
             config: self.config.as_deref().map(config).transpose()?,
-            on_failure: self.on_failure.into(),
+            on_failure: self.on_failure.map(Into::into),
             emit: self.emit,
-            limits: limits(&self.limits),
+            limits: (!self.limits.is_empty()).then(|| limits(&self.limits)),
         };
         Ok((self.topic, name, spec))
     }

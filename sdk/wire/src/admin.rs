@@ -249,22 +249,23 @@ impl Default for Limits {
     }
 }
 
-/// A binding to be made, or changed: on a topic that has the plugin already, this swaps it.
+/// A binding to be made, or changed: on a topic that has the plugin already, this swaps it. What is
+/// not said stays as it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BindingSpec {
     /// Which version: a number, a digest, or the beginning of one; the newest if not said.
     pub version: Option<String>,
-    /// Its place: chains run in rising order, equal ones by name. 0 if not said.
+    /// Its place: chains run in rising order, equal ones by name. A new binding's default is 0.
     pub order: Option<i32>,
-    /// Handed to `configure` as JSON; `{}` if not said.
+    /// Handed to `configure` as JSON. A new binding's default is `{}`.
     pub config: Option<serde_json::Value>,
-    /// What becomes of events on which it fails.
-    pub on_failure: FailurePolicy,
+    /// What becomes of events on which it fails. A new binding's default is `closed`.
+    pub on_failure: Option<FailurePolicy>,
     /// Topics it may emit side events to; if none is named here, those that the config names.
     pub emit: Vec<TopicName>,
-    /// What it may use up.
-    pub limits: Limits,
+    /// What it may use up. A new binding has the defaults.
+    pub limits: Option<Limits>,
 }
 
 /// One link of a chain.
