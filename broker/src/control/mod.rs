@@ -1,6 +1,9 @@
 //! What operators change: topics, plugins, chains. Every change is checked, recorded in the
 //! catalog, and only then made true; one change at a time.
 
+mod describe;
+mod error;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,119 +11,19 @@ use tokio::sync::Mutex;
 use weir_partition::Partition;
 use weir_views::catalog::{self, Catalog, CatalogChange, CatalogError};
 use weir_wire::admin::{
-    Binding, BindingSpec, Chain, ChainChange, ChangedAt, FailurePolicy, JudgedCounts, Limits,
-    PartitionDescription, PluginDescription, PluginVersion, Status, TopicDescription, TopicSpec,
+    Binding, BindingSpec, Chain, ChainChange, ChangedAt, FailurePolicy, Limits, PluginDescription,
+    PluginVersion, Status, TopicDescription, TopicSpec,
 };
-use weir_wire::fault::{Code, Fault};
+use weir_wire::fault::Fault;
 use weir_wire::ids::{ChainRevision, Digest, Offset, PartitionId, PluginName, TopicName};
 
+use self::describe::describe;
+pub use self::error::{ControlError, Kind};
 use crate::committed_offsets::GroupOffsets;
-use crate::registry::{RecordError, Registry};
-use crate::router::Topic;
-use crate::shelf::{Shelf, ShelfError};
+use crate::registry::Registry;
+use crate::shelf::Shelf;
 use crate::topics::Topics;
 use crate::wall_clock::now;
-
-/// Why an operator's wish was not granted. Nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ControlError {
-    /// Whose turn it is.
-    pub status: Kind,
-    /// Stable, for programs.
-    pub code: String,
-    /// One sentence that says what to do.
-    pub message: String,
-}
-
-/// What kind of refusal it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// There is no such thing.
-    NotFound,
-    /// It clashes with what is there.
-    Conflict,
-    /// It means nothing, or the plugin itself refuses.
-    Invalid,
-    /// Later, perhaps.
-    Unavailable,
-    /// A defect, or a broken disk.
-    Internal,
-}
-
-impl ControlError {
-    fn new(status: Kind, code: &str, message: impl Into<String>) -> Self {
-        Self { status, code: code.to_owned(), message: message.into() }
-    }
-    fn not_found(code: &str, message: impl Into<String>) -> Self {
-        Self::new(Kind::NotFound, code, message)
-    }
-    fn conflict(code: &str, message: impl Into<String>) -> Self {
-        Self::new(Kind::Conflict, code, message)
-    }
-    fn invalid(code: &str, message: impl Into<String>) -> Self {
-        Self::new(Kind::Invalid, code, message)
-    }
-}
-
-impl From<Fault> for ControlError {
-    fn from(fault: Fault) -> Self {
-        let status = match fault.code {
-            Code::UnknownTopic | Code::UnknownPartition => Kind::NotFound,
-            Code::InvalidRequest => Kind::Conflict,
-            Code::Overloaded | Code::StorageFull | Code::ShuttingDown => Kind::Unavailable,
-            _ => Kind::Internal,
-        };
-        Self::new(status, fault.code.as_str(), fault.message)
-    }
-}
-
-impl From<CatalogError> for ControlError {
-    fn from(error: CatalogError) -> Self {
-        use CatalogError as E;
-        let (status, code) = match &error {
-            E::UnknownTopic(_) | E::UnknownTopicId(_) => (Kind::NotFound, "unknown-topic"),
-            E::UnknownPlugin(_) => (Kind::NotFound, "unknown-plugin"),
-            E::UnknownVersion { .. } => (Kind::NotFound, "unknown-version"),
-            E::AmbiguousVersion { .. } => (Kind::Invalid, "ambiguous-version"),
-            E::Partitions(_) => (Kind::Invalid, "invalid-topic"),
-            E::InternalTopic(_) => (Kind::Invalid, "invalid-topic"),
-            E::ChainOrder(_) => (Kind::Invalid, "invalid-chain"),
-            E::TopicExists(_) => (Kind::Conflict, "topic-exists"),
-            E::TopicInUse { .. } => (Kind::Conflict, "topic-in-use"),
-            E::AlreadyPushed { .. } => (Kind::Conflict, "already-pushed"),
-            E::VersionInUse { .. } => (Kind::Conflict, "version-in-use"),
-            E::Outdated => (Kind::Conflict, "outdated"),
-        };
-        Self::new(status, code, error.to_string())
-    }
-}
-
-impl From<RecordError> for ControlError {
-    fn from(error: RecordError) -> Self {
-        match error {
-            RecordError::Refused(error) => error.into(),
-            RecordError::NotWritten(fault) => fault.into(),
-        }
-    }
-}
-
-impl From<ShelfError> for ControlError {
-    fn from(error: ShelfError) -> Self {
-        match error {
-            ShelfError::NotAPlugin(why) => Self::invalid("invalid-component", why),
-            ShelfError::ConfigRefused { plugin, why } => Self::invalid(
-                "config-refused",
-                format!("plugin {plugin} refuses its config: {why}; nothing was bound"),
-            ),
-            ShelfError::DoesNotStart { plugin, why } => Self::invalid(
-                "does-not-start",
-                format!("plugin {plugin} does not start: {why}; nothing was bound"),
-            ),
-            ShelfError::Broken(why) => Self::new(Kind::Internal, "internal", why),
-        }
-    }
-}
 
 /// The operator's counter.
 pub struct Control {
@@ -467,53 +370,4 @@ fn check_limits(limits: &Limits) -> Result<(), ControlError> {
         }
     }
     Ok(())
-}
-
-fn describe(catalog: &Catalog, topic: &Topic) -> Option<TopicDescription> {
-    let record = catalog.topic(&topic.name)?;
-    let partitions = (0..)
-        .map(PartitionId)
-        .zip(&topic.partitions)
-        .map(|(number, partition)| match partition {
-            Ok(partition) => describe_partition(number, partition),
-            Err(fault) => PartitionDescription {
-                partition: number,
-                stopped: Some(fault.to_string()),
-                ..PartitionDescription::default()
-            },
-        })
-        .collect();
-    Some(TopicDescription {
-        name: record.name.clone(),
-        id: record.id,
-        durability: record.durability,
-        retention_ms: record.retention_ms,
-        retention_bytes: record.retention_bytes,
-        partitions,
-    })
-}
-
-fn describe_partition(number: PartitionId, partition: &Partition) -> PartitionDescription {
-    let snapshot = partition.snapshot().borrow().clone();
-    let log = partition.log();
-    let counts = snapshot.counts;
-    PartitionDescription {
-        partition: number,
-        earliest: log.earliest().1,
-        high_watermark: log.tail().borrow().offset,
-        stored_bytes: log.stored_bytes(),
-        partition_time: snapshot.time,
-        chain_revision: snapshot.chain,
-        stopped: snapshot.stopped.map(|fault| fault.to_string()),
-        judged: JudgedCounts {
-            accepted: counts.accepted,
-            dropped: counts.dropped,
-            rejected: counts.rejected,
-            faulted: counts.faulted,
-            passed_open: counts.passed_open,
-            aborted: counts.aborted,
-            duplicates: counts.duplicates,
-        },
-        outbox_pending: snapshot.outbox_pending,
-    }
 }

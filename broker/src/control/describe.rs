@@ -1,0 +1,58 @@
+//! Topics and partitions as operators see them.
+
+use weir_partition::Partition;
+use weir_views::catalog::Catalog;
+use weir_wire::admin::{JudgedCounts, PartitionDescription, TopicDescription};
+use weir_wire::ids::PartitionId;
+
+use crate::router::Topic;
+
+/// A topic as the catalog and its partitions have it; `None` if it was just deleted.
+pub(super) fn describe(catalog: &Catalog, topic: &Topic) -> Option<TopicDescription> {
+    let record = catalog.topic(&topic.name)?;
+    let partitions = (0..)
+        .map(PartitionId)
+        .zip(&topic.partitions)
+        .map(|(number, partition)| match partition {
+            Ok(partition) => describe_partition(number, partition),
+            Err(fault) => PartitionDescription {
+                partition: number,
+                stopped: Some(fault.to_string()),
+                ..PartitionDescription::default()
+            },
+        })
+        .collect();
+    Some(TopicDescription {
+        name: record.name.clone(),
+        id: record.id,
+        durability: record.durability,
+        retention_ms: record.retention_ms,
+        retention_bytes: record.retention_bytes,
+        partitions,
+    })
+}
+
+fn describe_partition(number: PartitionId, partition: &Partition) -> PartitionDescription {
+    let snapshot = partition.snapshot().borrow().clone();
+    let log = partition.log();
+    let counts = snapshot.counts;
+    PartitionDescription {
+        partition: number,
+        earliest: log.earliest().1,
+        high_watermark: log.tail().borrow().offset,
+        stored_bytes: log.stored_bytes(),
+        partition_time: snapshot.time,
+        chain_revision: snapshot.chain,
+        stopped: snapshot.stopped.map(|fault| fault.to_string()),
+        judged: JudgedCounts {
+            accepted: counts.accepted,
+            dropped: counts.dropped,
+            rejected: counts.rejected,
+            faulted: counts.faulted,
+            passed_open: counts.passed_open,
+            aborted: counts.aborted,
+            duplicates: counts.duplicates,
+        },
+        outbox_pending: snapshot.outbox_pending,
+    }
+}
