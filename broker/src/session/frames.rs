@@ -1,47 +1,55 @@
 //! Frames on a QUIC stream: the envelope of `weir_wire::frame`, read and written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use quinn::{ReadExactError, RecvStream, SendStream, WriteError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_wire::fault::{Code, Fault};
-use weir_wire::frame::{self, CLIENT_FRAME, FrameHeader, HEADER_BYTES};
+use weir_wire::frame::{self, FrameHeader, FrameLimits, HEADER_BYTES};
 use weir_wire::proto;
+use weir_wire::proto::client_frame::Kind as Ask;
 use weir_wire::proto::server_frame::Kind as Say;
 
 /// From a frame's first byte to its last: 4 MiB in it is half a megabyte a second.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The head of the next frame; `None` at the stream's clean end. Waits as long as the client does:
-/// an idle stream costs nothing, and a dead client ends with its connection.
-pub async fn read_head(input: &mut RecvStream) -> Result<Option<FrameHeader>, Fault> {
+/// A frame that was read.
+pub struct Incoming {
+    /// What is asked; `None` if this broker does not know such a thing.
+    pub ask: Option<Ask>,
+    /// The raw bytes behind it.
+    pub payload: Bytes,
+    /// The payload's share of the memory for batches, to be given back when it is answered.
+    pub memory: Option<OwnedSemaphorePermit>,
+}
+
+/// The next frame, once there is `memory` for its payload (one permit per byte); `None` at the
+/// stream's clean end. Waits for its beginning as long as the client does: an idle stream costs
+/// nothing, and a dead client ends with its connection.
+pub async fn read_frame(
+    input: &mut RecvStream,
+    limits: FrameLimits,
+    memory: &Arc<Semaphore>,
+) -> Result<Option<Incoming>, Fault> {
     let mut head = [0; HEADER_BYTES];
     match input.read(&mut head[..1]).await {
         Ok(Some(_)) => {}
         Ok(None) | Err(_) => return Ok(None),
     }
     in_time(input.read_exact(&mut head[1..])).await?;
-    FrameHeader::decode(head, CLIENT_FRAME).map(Some)
-}
-
-/// What follows a head.
-pub async fn read_body(
-    input: &mut RecvStream,
-    head: FrameHeader,
-) -> Result<(proto::ClientFrame, Bytes), Fault> {
+    let head = FrameHeader::decode(head, limits)?;
+    let memory = match head.payload_bytes {
+        0 => None,
+        bytes => Some(Arc::clone(memory).acquire_many_owned(bytes).await.map_err(|_| {
+            Fault::new(Code::ShuttingDown, "the broker is going down; try again when it is back")
+        })?),
+    };
     let mut body = BytesMut::zeroed(head.body_bytes());
     in_time(input.read_exact(&mut body)).await?;
-    head.split(body.freeze())
-}
-
-/// The next frame; `None` at the stream's clean end.
-pub async fn read_frame(
-    input: &mut RecvStream,
-) -> Result<Option<(proto::ClientFrame, Bytes)>, Fault> {
-    match read_head(input).await? {
-        Some(head) => read_body(input, head).await.map(Some),
-        None => Ok(None),
-    }
+    let (frame, payload) = head.split::<proto::ClientFrame>(body.freeze())?;
+    Ok(Some(Incoming { ask: frame.kind, payload, memory }))
 }
 
 /// Sends a frame without a payload.

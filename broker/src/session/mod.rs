@@ -15,7 +15,9 @@ use std::time::Duration;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::Semaphore;
 use weir_wire::fault::{Code, Fault};
-use weir_wire::frame::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, PROTOCOL_VERSION};
+use weir_wire::frame::{
+    BATCH_BYTES_MAX, BATCH_EVENTS_MAX, CLIENT_FRAME, EVENT_BYTES_MAX, HELLO_FRAME, PROTOCOL_VERSION,
+};
 use weir_wire::ids::Principal;
 use weir_wire::proto;
 use weir_wire::proto::client_frame::Kind as Ask;
@@ -25,7 +27,7 @@ use crate::committed_offsets::GroupOffsets;
 use crate::desk::Desk;
 use crate::home::Token;
 use crate::producer_ids::ProducerIds;
-use frames::{read_frame, send};
+use frames::{Incoming, read_frame, send};
 
 /// From the connection's first byte to a valid Hello: an honest client needs two round trips.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,10 +83,8 @@ pub async fn serve(connection: Connection, office: Arc<Office>) {
 async fn greet(connection: &Connection, office: &Office) -> Result<Principal, Fault> {
     let lost = || Fault::new(Code::Unknown, "the connection ended in the handshake");
     let (mut out, mut input) = connection.accept_bi().await.map_err(|_| lost())?;
-    let hello = match read_frame(&mut input).await {
-        Ok(Some((proto::ClientFrame { kind: Some(Ask::Hello(hello)) }, _))) => {
-            check(&hello, office)
-        }
+    let hello = match read_frame(&mut input, HELLO_FRAME, &office.batch_memory).await {
+        Ok(Some(Incoming { ask: Some(Ask::Hello(hello)), .. })) => check(&hello, office),
         Ok(Some(_)) => Err(Fault::new(Code::InvalidFrame, "a connection begins with Hello")),
         Ok(None) => Err(lost()),
         Err(fault) => Err(fault),
@@ -134,12 +134,14 @@ async fn serve_stream(
     office: Arc<Office>,
     principal: Principal,
 ) {
-    let ended = match read_frame(&mut input).await {
+    let ended = match read_frame(&mut input, CLIENT_FRAME, &office.batch_memory).await {
         Ok(None) => return,
-        Ok(Some((proto::ClientFrame { kind: Some(ask) }, payload))) => match ask {
+        Ok(Some(Incoming { ask: Some(ask), payload, memory })) => match ask {
             Ask::Publish(first) => {
                 let stream = publish::Stream { office, principal };
-                return stream.run(out, input, first, payload).await;
+                return stream
+                    .run(out, input, publish::Read { request: first, payload, memory })
+                    .await;
             }
             Ask::Subscribe(request) => subscribe::run(&mut out, &office, request).await,
             call => match calls::answer(&office, call).await {

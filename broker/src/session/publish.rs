@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use weir_partition::{Answer, Mode};
 use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
+use weir_wire::frame::CLIENT_FRAME;
 use weir_wire::ids::{PartitionId, Principal};
 use weir_wire::proto;
 use weir_wire::proto::client_frame::Kind as Ask;
@@ -16,7 +17,7 @@ use weir_wire::proto::publish_answer::Result as Outcome;
 use weir_wire::proto::server_frame::Kind as Say;
 
 use super::Office;
-use super::frames::{read_body, read_head, send};
+use super::frames::{Incoming, read_frame, send};
 use crate::desk::Submitted;
 
 /// Batches of one stream in flight. A client that sends more waits for answers first: QUIC's flow
@@ -29,7 +30,14 @@ pub struct Stream {
     pub principal: Principal,
 }
 
-/// A batch that was read, in the order of the stream.
+/// A request as it was read.
+pub struct Read {
+    pub request: proto::PublishRequest,
+    pub payload: Bytes,
+    pub memory: Option<OwnedSemaphorePermit>,
+}
+
+/// A batch that was handed over, in the order of the stream.
 struct Taken {
     correlation: u64,
     outcome: Result<Submitted, Fault>,
@@ -39,17 +47,11 @@ struct Taken {
 
 impl Stream {
     /// Serves the stream, whose first frame was read already.
-    pub async fn run(
-        self,
-        out: SendStream,
-        mut input: RecvStream,
-        first: proto::PublishRequest,
-        payload: Bytes,
-    ) {
+    pub async fn run(self, out: SendStream, mut input: RecvStream, first: Read) {
         let (taken, answers) = mpsc::channel(IN_FLIGHT_MAX);
         let answering = tokio::spawn(answer_all(out, answers));
-        let mut next = Some((first, payload, None));
-        while let Some((request, payload, memory)) = next {
+        let mut next = Some(first);
+        while let Some(Read { request, payload, memory }) = next {
             let correlation = request.correlation;
             let outcome = self.take(request, payload).await;
             if taken.send(Taken { correlation, outcome, memory }).await.is_err() {
@@ -69,21 +71,13 @@ impl Stream {
         let _ = answering.await;
     }
 
-    /// The next request, once there is memory for it.
-    async fn read(
-        &self,
-        input: &mut RecvStream,
-    ) -> Result<Option<(proto::PublishRequest, Bytes, Option<OwnedSemaphorePermit>)>, Fault> {
-        let Some(head) = read_head(input).await? else { return Ok(None) };
-        let memory = Arc::clone(&self.office.batch_memory)
-            .acquire_many_owned(head.payload_bytes)
-            .await
-            .map_err(|_| Fault::new(Code::ShuttingDown, "the broker is going down"))?;
-        match read_body(input, head).await? {
-            (proto::ClientFrame { kind: Some(Ask::Publish(request)) }, payload) => {
-                Ok(Some((request, payload, Some(memory))))
+    async fn read(&self, input: &mut RecvStream) -> Result<Option<Read>, Fault> {
+        match read_frame(input, CLIENT_FRAME, &self.office.batch_memory).await? {
+            None => Ok(None),
+            Some(Incoming { ask: Some(Ask::Publish(request)), payload, memory }) => {
+                Ok(Some(Read { request, payload, memory }))
             }
-            _ => Err(Fault::new(
+            Some(_) => Err(Fault::new(
                 Code::InvalidFrame,
                 "a publish stream carries publish requests only",
             )),

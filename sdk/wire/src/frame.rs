@@ -36,6 +36,9 @@ pub struct FrameLimits {
     pub payload_bytes_max: u32,
 }
 
+/// What a broker takes from a client that has not proved who it is: one Hello.
+pub const HELLO_FRAME: FrameLimits =
+    FrameLimits { control_bytes_max: 4 << 10, payload_bytes_max: 0 };
 /// What a broker takes from a client: the largest request is a commit of offsets for 4,096 partitions.
 pub const CLIENT_FRAME: FrameLimits =
     FrameLimits { control_bytes_max: 64 << 10, payload_bytes_max: BATCH_BYTES_MAX };
