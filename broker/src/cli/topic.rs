@@ -29,10 +29,12 @@ Examples:
         /// When a publisher hears "accepted".
         #[arg(long, default_value = "durable")]
         durability: DurabilityName,
-        /// Events older than this may be trimmed [default: kept].
+        /// Events older than this may be trimmed; kept with the topic, this version trims nothing yet
+        /// [default: kept for ever].
         #[arg(long, value_name = "N")]
         retention_ms: Option<u64>,
-        /// A partition larger than this may be trimmed [default: kept].
+        /// A partition larger than this may be trimmed; kept with the topic, this version trims nothing
+        /// yet [default: any size].
         #[arg(long, value_name = "N")]
         retention_bytes: Option<u64>,
     },

@@ -203,6 +203,10 @@ impl PartitionLog for SegmentLog {
         expected: Position,
         commits: Vec<Commit>,
     ) -> BoxFuture<'_, Result<(), AppendError>> {
+        if commits.is_empty() {
+            // No more than a look at the free space: not worth another thread's time.
+            return futures::future::ready(self.shared.append(expected, &commits)).boxed();
+        }
         self.blocking(move |shared| shared.append(expected, &commits))
     }
 
