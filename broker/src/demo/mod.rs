@@ -6,7 +6,7 @@
 //!              └── half way the limit is swapped from 2 to 3, and nobody stops
 //! ```
 //! Promises: everything is real (QUIC, a component, a log on disk, SMTP) and on loopback; every
-//! figure is counted, and [`ledger`] counts it again another way; nothing is left behind.
+//! figure is counted, and `ledger` counts it again another way; nothing is left behind.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
