@@ -24,7 +24,7 @@ pub enum ComponentError {
         folder: PathBuf,
     },
     /// The bytes are no longer those that were put.
-    #[error("{} is damaged: its sha256 is {actual}; delete it and push its plugin again", path.display())]
+    #[error("{} is damaged: its sha256 is {actual}; delete it, push its plugin again and restart the broker", path.display())]
     Damaged {
         /// Which file.
         path: PathBuf,

@@ -18,7 +18,7 @@ pub mod private_file;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -165,6 +165,7 @@ impl Home {
         data: SocketAddr,
         admin: SocketAddr,
         given: Option<&Path>,
+        server_name: Option<&str>,
     ) -> Result<PathBuf, HomeError> {
         let path = self.dir.join("client.toml");
         // The broker's own paths are relative, so that the directory can be moved and mounted.
@@ -172,12 +173,21 @@ impl Home {
             Some(chain) => fs::canonicalize(chain).map_err(HomeError::io("find", chain))?,
             None => PathBuf::from("tls/cert.pem"),
         };
+        // A door that is open everywhere is reached from here by loopback.
+        let data = match data.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, data.port()).into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, data.port()).into(),
+            _ => data,
+        };
+        let server_name =
+            server_name.map_or_else(String::new, |name| format!("server_name = {name:?}\n"));
         let text = format!(
             "# Written by `weir serve` at each start.\n\
              broker = \"{data}\"\n\
              admin = \"http://{admin}\"\n\
              ca_certificate = {trusted:?}\n\
-             token_file = \"admin.token\"\n"
+             token_file = \"admin.token\"\n\
+             {server_name}"
         );
         private_file::write(&path, text.as_bytes()).map_err(HomeError::io("write", &path))?;
         Ok(path)
@@ -254,7 +264,12 @@ mod tests {
         let dir = folder.path().join("new/weir-data");
         let home = Home::open(&dir).unwrap();
         let client = home
-            .write_client_toml("127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap(), None)
+            .write_client_toml(
+                "127.0.0.1:1".parse().unwrap(),
+                "[::1]:2".parse().unwrap(),
+                None,
+                None,
+            )
             .unwrap();
         assert_eq!(mode(&dir), 0o700);
         for secret in ["admin.token", "tls/key.pem", "client.toml"] {

@@ -41,9 +41,7 @@ impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
         })
         .await
         .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
-        .map_err(|error: OpenError| {
-            Fault::new(Code::Corrupt, format!("{}: {error}", dir.display()))
-        })?;
+        .map_err(not_opened)?;
         let tail = log.tail();
         let mut topic = Self {
             log,
@@ -142,4 +140,13 @@ fn changes_in<T: DeserializeOwned>(commit: &Commit) -> Result<Vec<T>, Fault> {
                 .map_err(|error| unreadable(error.to_string()))
         })
         .collect()
+}
+
+/// Only what the log itself calls damage is damage; a full table of open files is not.
+pub fn not_opened(error: OpenError) -> Fault {
+    let code = match error {
+        OpenError::Io { .. } | OpenError::Unwritable { .. } => Code::StorageBroken,
+        _ => Code::Corrupt,
+    };
+    Fault::new(code, error.to_string())
 }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_views::ViewError;
@@ -46,6 +48,8 @@ pub struct ServeOptions {
     pub admin: SocketAddr,
     /// A certificate chain and its key (PEM) in place of the self-signed one: needed off loopback.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// A name in that certificate, which clients look for; `localhost` if not said.
+    pub server_name: Option<String>,
 }
 
 impl Default for ServeOptions {
@@ -55,6 +59,7 @@ impl Default for ServeOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 4433)),
             admin: SocketAddr::from(([127, 0, 0, 1], 4480)),
             certificate: None,
+            server_name: None,
         }
     }
 }
@@ -73,13 +78,20 @@ pub struct ServeFile {
     pub certificate: Option<PathBuf>,
     /// PEM file with the certificate's key.
     pub private_key: Option<PathBuf>,
+    /// A name in that certificate, which clients look for; `localhost` if not said.
+    pub server_name: Option<String>,
 }
 
 impl ServeFile {
     /// Reads the file.
     pub fn load(path: &Path) -> Result<Self, ServeError> {
         let wrong = |why: String| ServeError::Config(format!("{}: {why}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            ServeError::Config(format!(
+                "cannot read {}: {error}; check the path behind --config",
+                path.display()
+            ))
+        })?;
         let file: Self =
             toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
         if file.certificate.is_some() != file.private_key.is_some() {
@@ -145,14 +157,16 @@ pub struct Running {
     _home: Home,
 }
 
-/// Serves until the process is told to stop (SIGINT, SIGTERM); prints one line when ready.
+/// Serves until the process is told to stop (SIGINT, SIGTERM, SIGHUP); prints one line when ready.
 pub async fn run(options: ServeOptions) -> Result<(), ServeError> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let running = start(options).await?;
     announce(&running);
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
     }
     tracing::info!("stopping: answering what was taken, closing the logs");
     running.stop().await;
@@ -169,6 +183,7 @@ fn announce(running: &Running) {
 /// Starts a broker and gives it back when it is ready.
 pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
     refuse_to_be_exposed(&options)?;
+    take_all_file_handles();
     let home = patiently(async || Ok(Home::open(&options.data_dir)?)).await?;
     let listener = patiently(async || {
         let (certificates, key) = home.certificate(options.certificate.as_ref())?;
@@ -220,7 +235,8 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
     ));
     let office = Arc::new(Office::new(desk, home.token(), producer_ids, Arc::clone(&offsets)));
     let trusted = options.certificate.as_ref().map(|(chain, _)| chain.as_path());
-    let client_toml = home.write_client_toml(data_addr, admin_addr, trusted)?;
+    let client_toml =
+        home.write_client_toml(data_addr, admin_addr, trusted, options.server_name.as_deref())?;
     let token = home.token();
     let mut admin_stop = stopping.clone();
     let admin_door = tokio::spawn(async move {
@@ -250,6 +266,15 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
         _judges: judges,
         _home: home,
     })
+}
+
+/// A partition holds a file open; the usual soft limit of 1,024 is for programs that do not know.
+fn take_all_file_handles() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, "the limit of open files stays as it is; it bounds the partitions");
+    }
 }
 
 /// Tries again for a while where a broker that was just killed may still hold what is needed.

@@ -82,20 +82,24 @@ impl Shelf {
         })
     }
 
-    /// Takes in a component that is a plugin, and compiles it.
-    pub async fn put(&self, component: Bytes) -> Result<Digest, ShelfError> {
-        let digest = ComponentStore::digest(&component);
+    /// Sees whether a component is a plugin, and compiles it.
+    pub async fn put(&self, component: &Bytes) -> Result<Digest, ShelfError> {
+        let digest = ComponentStore::digest(component);
         let _one = self.compiling.lock().await;
         let known = self.cache.read(&self.host, &digest).map_err(broken)?.is_some();
         if !known {
             let upload = self.uploads.join(format!("{digest}.upload"));
-            tokio::fs::write(&upload, &component).await.map_err(broken)?;
+            tokio::fs::write(&upload, component).await.map_err(broken)?;
             let compiled = compile_in_child(&upload, &self.cache.path(&self.host, &digest)).await;
             let _ = tokio::fs::remove_file(&upload).await;
             compiled?;
         }
-        // Kept only once it has proved to be a plugin.
-        self.components.put(&component).map_err(broken)
+        Ok(digest)
+    }
+
+    /// Keeps a component that [`put`](Self::put) has found to be a plugin.
+    pub fn keep(&self, component: &Bytes) -> Result<Digest, ShelfError> {
+        self.components.put(component).map_err(broken)
     }
 
     /// Forgets a component that no version is any more.

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_log::commit::Identity;
-use weir_log::segment::{OpenError, Options, SegmentLog};
+use weir_log::segment::{Options, SegmentLog};
 use weir_partition::{Chain, Partition, PartitionOptions};
 use weir_views::catalog;
 use weir_views::store::Store;
@@ -17,13 +17,14 @@ use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{PartitionId, TopicId, TopicName};
 
 use crate::desk::Desk;
+use crate::internal_topic::not_opened;
 use crate::relay::Relay;
 use crate::router::{Router, Topic};
 use crate::shelf::Shelf;
 use crate::wall_clock::now;
 
-/// Partitions opened side by side: their fsyncs wait for the same disk.
-const OPENING_MAX: usize = 16;
+/// Partitions opened, changed and closed side by side: their fsyncs wait for the same disk.
+pub const SIDE_BY_SIDE_MAX: usize = 16;
 /// The end of a folder's name whose topic was deleted: what is in it may go.
 const DELETED_SUFFIX: &str = ".deleted";
 
@@ -53,7 +54,7 @@ impl Topics {
     pub async fn open(&self, record: &catalog::Topic, chain: &admin::Chain) -> Arc<Topic> {
         let partitions = futures::stream::iter((0..record.partitions).map(PartitionId))
             .map(|partition| self.open_partition(record, chain, partition))
-            .buffered(OPENING_MAX)
+            .buffered(SIDE_BY_SIDE_MAX)
             .collect()
             .await;
         let topic = Arc::new(Topic {
@@ -112,9 +113,7 @@ impl Topics {
         let log = tokio::task::spawn_blocking(move || SegmentLog::open(&at, identity, options))
             .await
             .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
-            .map_err(|error: OpenError| {
-                Fault::new(Code::Corrupt, format!("{}: {error}", dir.display()))
-            })?;
+            .map_err(not_opened)?;
         let (chain, chain_note) = self.chain(chain).await?;
         let options = PartitionOptions {
             topic: record.name.clone(),
@@ -150,9 +149,7 @@ impl Topics {
     /// Stops serving a topic and frees its space. The catalog no longer has it.
     pub async fn delete(&self, name: &TopicName, id: TopicId) -> Result<(), Fault> {
         if let Some(topic) = self.router.remove(name) {
-            for partition in topic.partitions.iter().flatten() {
-                partition.close().await;
-            }
+            close_all(&topic).await;
         }
         let dir = self.topic_dir(name, id);
         let store = self.store.clone();
@@ -197,12 +194,9 @@ impl Topics {
 
     /// Closes every partition: answers out, checkpoints saved, logs closed.
     pub async fn close(&self) {
-        let closing = self.router.topics().into_iter().map(|topic| async move {
-            for partition in topic.partitions.iter().flatten() {
-                partition.close().await;
-            }
-        });
-        futures::future::join_all(closing).await;
+        for topic in self.router.topics() {
+            close_all(&topic).await;
+        }
         let tasks = std::mem::take(
             &mut *self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
         );
@@ -210,4 +204,9 @@ impl Topics {
             let _ = task.await;
         }
     }
+}
+
+async fn close_all(topic: &Topic) {
+    let partitions = futures::stream::iter(topic.partitions.iter().flatten());
+    partitions.for_each_concurrent(SIDE_BY_SIDE_MAX, Partition::close).await;
 }

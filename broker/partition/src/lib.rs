@@ -8,11 +8,14 @@
 //! what was judged once is never judged again. Not here on purpose: topics' names as routes,
 //! connections, wasm: a chain is a row of stages, whoever made them.
 
+mod door;
 mod worker;
-
 mod admission;
 mod chain;
 mod batch;
+mod waiting;
+mod recall;
+mod saver;
 mod answer;
 mod counters;
 
@@ -20,4 +23,5 @@ pub use answer::Answer;
 pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber};
 pub use chain::{Chain, Link};
 pub use counters::Counts;
-pub use worker::{OpenError, Partition, PartitionOptions, Pending, Snapshot};
+pub use door::{OpenError, Partition, PartitionOptions, Pending};
+pub use worker::Snapshot;

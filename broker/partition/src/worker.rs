@@ -10,74 +10,32 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
-use weir_log::commit::{Kind, SideEvent};
-use weir_log::{AppendError, Commit, GROUP_BYTES_MAX, PartitionLog, ReadError, Stop, Tail};
-use weir_views::checkpoint::Changes;
+use weir_log::commit::Kind;
+use weir_log::{AppendError, Commit, GROUP_BYTES_MAX, PartitionLog, Stop, Tail};
 use weir_views::partition::PartitionView;
-use weir_views::producers::Piece;
-use weir_views::store::PartitionFold;
 use weir_wire::fault::{Code, Fault};
-use weir_wire::ids::{ChainRevision, Offset, PartitionId, Position, Timestamp, TopicName};
+use weir_wire::ids::{ChainRevision, Offset, Position, Timestamp};
 use weir_wire::verdict::Verdicts;
 
-use crate::admission::{Passed, Place, Plan, admit};
+use crate::admission::{Passed, Place, Plan, STORED_BYTES_MAX, admit, stored_bytes};
 use crate::answer::Answer;
 use crate::batch::Batch;
 use crate::chain::Chain;
 use crate::counters::Counts;
+use crate::saver::Saver;
+use crate::waiting::Waiting;
 
-/// Requests waiting for a worker. Enough to fill a group while the previous one is judged; more
-/// only hides a slow partition from its publishers.
-const INBOX_REQUESTS_MAX: usize = 64;
 /// Requests taken into one append.
 const GROUP_REQUESTS_MAX: usize = 64;
-/// How long a publisher waits for room in the inbox before it hears `overloaded`.
-const INBOX_WAIT: Duration = Duration::from_secs(5);
 /// Batches appended and not yet durable. Beyond it the worker waits for the disk, and the inbox
 /// and then the publishers wait for the worker: a slow disk costs bounded memory.
 const UNANSWERED_MAX: usize = 1024;
-/// How long a publisher is told to wait when the inbox stayed full.
-const OVERLOADED_RETRY_MS: u64 = 250;
 /// How long a publisher is told to wait for room on the disk.
 const FULL_RETRY_MS: u64 = 1_000;
-/// Commits after which the view's changes go to the checkpoint: it bounds what a restart replays.
-const CHECKPOINT_COMMITS: u64 = 4_096;
-/// After this long without reaching [`CHECKPOINT_COMMITS`] they go all the same.
+/// How often the view's changes go to the checkpoint, however few they are.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
 /// Commits whose side events are given to the relay at once.
 const OUTBOX_COMMITS_MAX: usize = 64;
-/// Bytes of commits read at once in recovery.
-const REPLAY_BYTES: usize = 4 << 20;
-
-/// What a partition needs to be opened.
-pub struct PartitionOptions {
-    /// Its topic.
-    pub topic: TopicName,
-    /// Its number.
-    pub partition: PartitionId,
-    /// Its log, opened.
-    pub log: Arc<dyn PartitionLog>,
-    /// Its checkpoint.
-    pub fold: PartitionFold,
-    /// The chain as the catalog has it.
-    pub chain: Chain,
-    /// The same as JSON: recorded where it takes effect.
-    pub chain_note: Bytes,
-    /// The time, in ms since the epoch; may jump, the partition time does not fall.
-    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-}
-
-/// Why a partition did not open.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Its log cannot be read.
-    #[error("the log cannot be replayed: {0}")]
-    Replay(#[from] ReadError),
-    /// The chain could not be recorded.
-    #[error("the chain cannot be recorded: {0}")]
-    Append(#[from] AppendError),
-}
 
 /// A partition as it is, for people and for the relay. Updated once per group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +56,8 @@ pub struct Snapshot {
     pub stopped: Option<Fault>,
 }
 
-enum Request {
+/// What the door asks.
+pub(crate) enum Request {
     Publish(Box<Batch>, oneshot::Sender<Result<Answer, Fault>>),
     ChangeChain(Chain, Bytes, oneshot::Sender<Result<Offset, Fault>>),
     Relayed(u64),
@@ -106,232 +65,22 @@ enum Request {
     Close(oneshot::Sender<()>),
 }
 
-/// The door to a partition. Cheap to clone; the worker ends after [`close`](Self::close) or with
-/// the last door.
-#[derive(Clone)]
-pub struct Partition {
-    inbox: mpsc::Sender<Request>,
-    log: Arc<dyn PartitionLog>,
-    snapshot: watch::Receiver<Snapshot>,
-}
-
-impl Partition {
-    /// Brings the view up to the log's tail, records the chain if it is new, and starts the worker
-    /// on `runtime`. Recovery replays recorded effects; no plugin runs.
-    pub async fn open(
-        options: PartitionOptions,
-        runtime: &tokio::runtime::Handle,
-    ) -> Result<(Self, JoinHandle<()>), OpenError> {
-        let PartitionOptions { topic, partition, log, fold, chain, chain_note, clock } = options;
-        let tail = log.tail();
-        let end = tail.borrow().position;
-        let view = replay(&*log, &fold, end).await?;
-        let snapshot = Snapshot {
-            time: view.time(),
-            chain: view.chain(),
-            outbox_pending: view.outbox().pending(),
-            next_ordinal: view.next_ordinal(),
-            relayed: view.relayed(),
-            counts: Counts::default(),
-            stopped: None,
-        };
-        let (snapshots, snapshot) = watch::channel(snapshot);
-        let (inbox, requests) = mpsc::channel(INBOX_REQUESTS_MAX);
-        let mut worker = Worker {
-            place: Place { topic, partition },
-            relayed: view.relayed(),
-            view,
-            chain: Chain::default(),
-            log: Arc::clone(&log),
-            tail,
-            fold,
-            clock,
-            group: Vec::new(),
-            group_bytes: 0,
-            waiting: VecDeque::new(),
-            counts: Counts::default(),
-            snapshots,
-            stopped: None,
-            saving: Saving::Idle,
-            commits_since_save: 0,
-        };
-        if worker.view.chain() == chain.revision {
-            worker.chain = chain;
-        } else {
-            // The broker went down between the catalog's record and this partition's.
-            worker.change_chain(chain, chain_note);
-            worker.append().await?;
-        }
-        worker.publish_snapshot();
-        let task = runtime.spawn(worker.run(requests));
-        Ok((Self { inbox, log, snapshot }, task))
-    }
-
-    /// Hands a batch over to be judged and stored. Batches are judged in the order in which this
-    /// returns; what becomes of them is in the [`Pending`].
-    pub async fn submit(&self, batch: Batch) -> Result<Pending, Fault> {
-        let (reply, answer) = oneshot::channel();
-        let room = match tokio::time::timeout(INBOX_WAIT, self.inbox.reserve()).await {
-            Ok(Ok(room)) => room,
-            Ok(Err(_)) => return Err(self.gone()),
-            Err(_) => {
-                return Err(Fault::new(
-                    Code::Overloaded,
-                    "this partition has more to judge than it can; nothing of the batch was done. \
-                     Publish less at once, or try again later",
-                )
-                .after_ms(OVERLOADED_RETRY_MS));
-            }
-        };
-        room.send(Request::Publish(Box::new(batch), reply));
-        Ok(Pending { answer, snapshot: self.snapshot.clone() })
-    }
-
-    /// Puts another chain to work between two batches. Events from the answered offset on are
-    /// judged by it, those below by the old one. `note` is recorded there.
-    pub async fn change_chain(&self, chain: Chain, note: Bytes) -> Result<Offset, Fault> {
-        let (reply, answer) = oneshot::channel();
-        self.inbox.send(Request::ChangeChain(chain, note, reply)).await.map_err(|_| self.gone())?;
-        answer.await.unwrap_or_else(|_| Err(self.gone()))
-    }
-
-    /// Durable side events from `ordinal` on, those of a few commits; empty if there is none yet.
-    pub async fn outbox(&self, ordinal: u64) -> Result<Vec<SideEvent>, Fault> {
-        let (reply, answer) = oneshot::channel();
-        self.inbox.send(Request::OutboxFrom(ordinal, reply)).await.map_err(|_| self.gone())?;
-        let positions = answer.await.map_err(|_| self.gone())?;
-        let mut events = Vec::new();
-        for position in positions {
-            let commit = read_one(&*self.log, position).await?;
-            events.extend(commit.outbox.into_iter().filter(|event| event.ordinal >= ordinal));
-        }
-        Ok(events)
-    }
-
-    /// All side events below `ordinal` are in their topics. Recorded with the next commit.
-    pub async fn relayed(&self, ordinal: u64) {
-        // A worker that is gone has no use for the mark: it is only ever a saving.
-        let _ = self.inbox.send(Request::Relayed(ordinal)).await;
-    }
-
-    /// The log, for readers.
-    pub fn log(&self) -> &Arc<dyn PartitionLog> {
-        &self.log
-    }
-
-    /// The partition as it is, now and from now on.
-    pub fn snapshot(&self) -> watch::Receiver<Snapshot> {
-        self.snapshot.clone()
-    }
-
-    /// Answers what was taken, saves the checkpoint, closes the log.
-    pub async fn close(&self) {
-        let (reply, closed) = oneshot::channel();
-        if self.inbox.send(Request::Close(reply)).await.is_ok() {
-            let _ = closed.await;
-        }
-    }
-
-    fn gone(&self) -> Fault {
-        gone(&self.snapshot)
-    }
-}
-
-fn gone(snapshot: &watch::Receiver<Snapshot>) -> Fault {
-    snapshot.borrow().stopped.clone().unwrap_or_else(shutting_down)
-}
-
-/// A batch in the worker's hands.
-pub struct Pending {
-    answer: oneshot::Receiver<Result<Answer, Fault>>,
-    snapshot: watch::Receiver<Snapshot>,
-}
-
-impl Pending {
-    /// What became of it, once that is durable.
-    pub async fn answer(self) -> Result<Answer, Fault> {
-        self.answer.await.unwrap_or_else(|_| Err(gone(&self.snapshot)))
-    }
-}
-
-/// The view at the log's tail: from the checkpoint if it fits the log, else from the beginning.
-async fn replay(
-    log: &dyn PartitionLog,
-    fold: &PartitionFold,
-    tail: Position,
-) -> Result<PartitionView, ReadError> {
-    let (earliest, _) = log.earliest();
-    let usable = fold.load().filter(|saved| {
-        let usable = saved.position() >= earliest && saved.position() <= tail;
-        if !usable {
-            tracing::warn!("checkpoint does not fit the log; replaying the log instead");
-        }
-        usable
-    });
-    let mut view = PartitionView::restore(usable);
-    while view.next() < tail {
-        for stored in log.read(view.next(), REPLAY_BYTES).await? {
-            view.apply(stored.position, &stored.commit);
-        }
-    }
-    Ok(view)
-}
-
-async fn read_one(log: &dyn PartitionLog, position: Position) -> Result<Commit, Fault> {
-    let mut commits = log.read(position, 1).await.map_err(unreadable)?;
-    assert!(!commits.is_empty(), "a durable position has a commit");
-    assert!(commits[0].position == position, "a log reads from where it was asked");
-    Ok(commits.swap_remove(0).commit)
-}
-
-fn unreadable(error: ReadError) -> Fault {
-    let code = match error {
-        ReadError::Corrupt { .. } => Code::Corrupt,
-        ReadError::OutOfRange { .. } => Code::Expired,
-        ReadError::Io(_) => Code::StorageBroken,
-        ReadError::Closed => Code::ShuttingDown,
-    };
-    Fault::new(code, error.to_string())
-}
-
-fn shutting_down() -> Fault {
+pub(crate) fn shutting_down() -> Fault {
     Fault::new(Code::ShuttingDown, "the broker is going down; try again when it is back")
         .after_ms(FULL_RETRY_MS)
 }
 
-/// Who waits for a position to become durable.
-enum Waiting {
-    Publisher(oneshot::Sender<Result<Answer, Fault>>, Answer),
-    Operator(oneshot::Sender<Result<Offset, Fault>>, Offset),
-}
-
-impl Waiting {
-    fn durable(self) {
-        match self {
-            // Whoever no longer listens will ask again and be told the same.
-            Self::Publisher(reply, answer) => drop(reply.send(Ok(answer))),
-            Self::Operator(reply, offset) => drop(reply.send(Ok(offset))),
-        }
-    }
-    fn failed(self, fault: Fault) {
-        match self {
-            Self::Publisher(reply, _) => drop(reply.send(Err(fault))),
-            Self::Operator(reply, _) => drop(reply.send(Err(fault))),
-        }
-    }
-}
-
-struct Worker {
+/// One partition's writer.
+pub(crate) struct Worker {
     place: Place,
     view: PartitionView,
     chain: Chain,
     log: Arc<dyn PartitionLog>,
     tail: watch::Receiver<Tail>,
-    fold: PartitionFold,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Applied to the view, not yet given to the log; the last of them stands at `view.next() - 1`.
     group: Vec<Commit>,
-    /// Bytes of their events.
+    /// Bytes of their events and effects.
     group_bytes: u64,
     /// In order of position: what to say once the tail has passed it.
     waiting: VecDeque<(Position, Waiting)>,
@@ -340,23 +89,63 @@ struct Worker {
     counts: Counts,
     snapshots: watch::Sender<Snapshot>,
     stopped: Option<Fault>,
-    saving: Saving,
-    commits_since_save: u64,
-}
-
-/// Where the checkpoint stands. Changes are saved in the order they were taken, each set once.
-enum Saving {
-    Idle,
-    /// Taken from the view; they may be saved once they are durable.
-    Waiting(Changes),
-    /// On their way; true if they arrived.
-    Busy(JoinHandle<bool>),
+    saver: Saver,
 }
 
 impl Worker {
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    /// A worker whose view is the fold of all of `log`.
+    pub(crate) fn new(
+        place: Place,
+        log: Arc<dyn PartitionLog>,
+        view: PartitionView,
+        saver: Saver,
+        clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> (Self, watch::Receiver<Snapshot>) {
+        let (snapshots, snapshot) = watch::channel(Snapshot {
+            time: view.time(),
+            chain: view.chain(),
+            outbox_pending: view.outbox().pending(),
+            next_ordinal: view.next_ordinal(),
+            relayed: view.relayed(),
+            counts: Counts::default(),
+            stopped: None,
+        });
+        let worker = Self {
+            place,
+            relayed: view.relayed(),
+            view,
+            chain: Chain::default(),
+            tail: log.tail(),
+            log,
+            clock,
+            group: Vec::new(),
+            group_bytes: 0,
+            waiting: VecDeque::new(),
+            counts: Counts::default(),
+            snapshots,
+            stopped: None,
+            saver,
+        };
+        (worker, snapshot)
+    }
+
+    /// Puts the catalog's chain to work, and records it if the log does not know it: the broker
+    /// went down between the catalog's record and this partition's.
+    pub(crate) async fn begin(&mut self, chain: Chain, note: Bytes) -> Result<(), AppendError> {
+        if self.view.chain() == chain.revision {
+            self.chain = chain;
+        } else {
+            self.change_chain(chain, note);
+            self.append().await?;
+        }
+        self.publish_snapshot();
+        Ok(())
+    }
+
+    pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut taken = Vec::with_capacity(GROUP_REQUESTS_MAX);
-        let mut checkpoint = tokio::time::interval(CHECKPOINT_INTERVAL);
+        let first = tokio::time::Instant::now() + CHECKPOINT_INTERVAL;
+        let mut checkpoint = tokio::time::interval_at(first, CHECKPOINT_INTERVAL);
         checkpoint.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let closer = loop {
             let may_take = self.waiting.len() < UNANSWERED_MAX;
@@ -391,8 +180,8 @@ impl Worker {
         let mut full = self.is_full().await;
         let mut closer = None;
         for request in taken.drain(..) {
-            // Half, so that one more batch and what surrounds it still fit.
-            if self.group_bytes > GROUP_BYTES_MAX / 2 {
+            // So that one more batch still fits into the room that was asked for.
+            if self.group_bytes > GROUP_BYTES_MAX - STORED_BYTES_MAX {
                 self.append_or_stop().await;
                 full = self.is_full().await;
             }
@@ -408,10 +197,13 @@ impl Worker {
                     let fault = self.stopped.clone().unwrap_or_else(storage_full);
                     let _ = reply.send(Err(fault));
                 }
+                Request::ChangeChain(chain, _, reply) if chain.revision <= self.chain.revision => {
+                    let _ = reply.send(Err(overtaken(chain.revision, self.chain.revision)));
+                }
                 Request::ChangeChain(chain, note, reply) => {
                     let offset = self.view.next_offset();
                     let at = self.change_chain(chain, note);
-                    self.waiting.push_back((at, Waiting::Operator(reply, offset)));
+                    self.say_when_durable(at, Waiting::Operator(reply, offset));
                 }
                 Request::Relayed(ordinal) => self.relayed = self.relayed.max(ordinal),
                 Request::OutboxFrom(ordinal, reply) => {
@@ -421,8 +213,8 @@ impl Worker {
             }
         }
         self.append_or_stop().await;
-        if self.commits_since_save >= CHECKPOINT_COMMITS {
-            self.take_checkpoint().await;
+        if self.saver.is_due() && self.stopped.is_none() {
+            self.saver.take(&mut self.view).await;
         }
         self.save_if_durable();
         closer
@@ -452,21 +244,40 @@ impl Worker {
             Plan::Commit(commit, passed) => {
                 let answer = self.answer(commit.verdicts.clone(), now, passed);
                 let at = self.apply(*commit);
-                self.waiting.push_back((at, Waiting::Publisher(reply, answer)));
+                self.say_when_durable(at, Waiting::Publisher(reply, answer));
             }
             Plan::Answer(verdicts, passed) => {
-                let _ = reply.send(Ok(self.answer(verdicts, now, passed)));
+                let answer = self.answer(verdicts, now, passed);
+                // A refusal rests upon all that was judged before it, and a relay that hears
+                // "here already" lets go of the event: neither may be told before a crash
+                // can no longer make it untrue.
+                self.say_when_durable(self.last(), Waiting::Publisher(reply, answer));
             }
             Plan::Recall(pieces) => {
                 self.counts.duplicates += u64::from(batch.records.len());
-                let (log, tail) = (Arc::clone(&self.log), self.tail.clone());
-                tokio::spawn(async move {
-                    let _ = reply.send(recall(&*log, tail, pieces).await);
-                });
+                let at = pieces.last().map_or(self.last(), |piece| piece.position);
+                self.say_when_durable(at, Waiting::Retry(reply, pieces));
             }
             Plan::Refuse(fault) => {
                 let _ = reply.send(Err(fault));
             }
+        }
+    }
+
+    /// The position of the last commit in the view.
+    fn last(&self) -> Position {
+        Position(self.view.next().0 - 1)
+    }
+
+    /// Says it once the tail has passed `at`; behind everything that already waits, if anything
+    /// has to wait at all.
+    fn say_when_durable(&mut self, at: Position, waiting: Waiting) {
+        // What is still in the group is not in the log, wherever another owner's tail may be.
+        let given = self.view.next().0 - self.group.len() as u64;
+        if at.0 < given && at < self.tail.borrow().position {
+            waiting.durable(&self.log);
+        } else {
+            self.waiting.push_back((self.last(), waiting));
         }
     }
 
@@ -516,9 +327,9 @@ impl Worker {
         commit.relayed = self.relayed;
         let at = self.view.next();
         self.view.apply(at, &commit);
-        self.group_bytes += commit.data.len() as u64;
+        self.group_bytes += stored_bytes(&commit);
         self.group.push(commit);
-        self.commits_since_save += 1;
+        self.saver.applied();
         at
     }
 
@@ -543,7 +354,7 @@ impl Worker {
         let tail = self.tail.borrow_and_update().clone();
         while self.waiting.front().is_some_and(|(at, _)| *at < tail.position) {
             if let Some((_, waiting)) = self.waiting.pop_front() {
-                waiting.durable();
+                waiting.durable(&self.log);
             }
         }
         if let Some(Stop::Broken(why)) = tail.stopped {
@@ -576,82 +387,45 @@ impl Worker {
         }
     }
 
-    /// On the tick: records what the relay reached if no commit took it along, and saves.
-    async fn mark_and_save(&mut self) {
+    /// Records what the relay reached, if no commit took it along.
+    async fn mark(&mut self) {
         if self.relayed > self.view.relayed() && self.stopped.is_none() && !self.is_full().await {
             let mark = self.empty_commit(Kind::Mark);
             self.apply(mark);
             self.append_or_stop().await;
         }
-        if self.commits_since_save > 0 {
-            self.take_checkpoint().await;
+    }
+
+    /// On the tick.
+    async fn mark_and_save(&mut self) {
+        self.mark().await;
+        if self.saver.has_news() && self.stopped.is_none() {
+            self.saver.take(&mut self.view).await;
         }
         self.save_if_durable();
     }
 
-    /// Takes the view's changes for the checkpoint, unless earlier ones are still on their way.
-    async fn take_checkpoint(&mut self) {
-        if let Saving::Busy(task) = &self.saving
-            && task.is_finished()
-        {
-            self.finish_saving().await;
-        }
-        if matches!(self.saving, Saving::Idle) && self.stopped.is_none() {
-            self.saving = Saving::Waiting(self.view.take_changes());
-            self.commits_since_save = 0;
-        }
-    }
-
-    /// A checkpoint ahead of the durable log would remember what a crash forgets.
     fn save_if_durable(&mut self) {
         let durable = self.tail.borrow().position;
-        self.saving = match std::mem::replace(&mut self.saving, Saving::Idle) {
-            Saving::Waiting(changes) if changes.position() <= durable => {
-                let fold = self.fold.clone();
-                Saving::Busy(tokio::task::spawn_blocking(move || match fold.save(changes) {
-                    Ok(()) => true,
-                    Err(error) => {
-                        tracing::warn!(%error, "checkpoint not saved; a restart replays more of the log");
-                        false
-                    }
-                }))
-            }
-            other => other,
-        };
-    }
-
-    /// Waits for a save under way.
-    async fn finish_saving(&mut self) {
-        self.saving = match std::mem::replace(&mut self.saving, Saving::Idle) {
-            Saving::Busy(task) => {
-                if !task.await.unwrap_or(false) {
-                    // Those changes are gone: the next checkpoint has to hold everything.
-                    self.view.start_over();
-                }
-                Saving::Idle
-            }
-            other => other,
-        };
+        self.saver.save_if_durable(durable);
     }
 
     async fn shut_down(&mut self) {
-        if self.relayed > self.view.relayed() && self.stopped.is_none() {
-            let mark = self.empty_commit(Kind::Mark);
-            self.apply(mark);
-            self.append_or_stop().await;
-        }
+        self.mark().await;
         if let Err(error) = self.log.close().await {
             self.stop(&error.to_string());
         }
         self.answer_durable();
-        for (_, waiting) in self.waiting.drain(..) {
-            waiting.failed(shutting_down());
+        if !self.waiting.is_empty() {
+            self.stop("it was closed before everything was durable");
         }
         // What was taken earlier goes first, then the rest.
         for _ in 0..2 {
             self.save_if_durable();
-            self.finish_saving().await;
-            self.take_checkpoint().await;
+            self.saver.finish(&mut self.view).await;
+            if self.stopped.is_none() {
+                self.saver.take(&mut self.view).await;
+            }
         }
     }
 
@@ -673,6 +447,37 @@ impl Worker {
     }
 }
 
+/// A worker that falls over a defect says so: whoever waits hears it when the replies are dropped.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(
+                topic = %self.place.topic, partition = %self.place.partition,
+                "partition stopped by a defect of the broker; readers go on. Please report the \
+                 panic above, and restart the broker to recover the partition"
+            );
+            // Not `Internal`, which is final: what waits may be durable already, and a publisher who
+            // took it for refused would send it as a new event.
+            let fault = Fault::new(
+                Code::StorageBroken,
+                format!(
+                    "{}/{} was stopped by a defect of the broker; whether this batch is stored is \
+                     unknown until the broker is restarted: send it again with the same sequence",
+                    self.place.topic, self.place.partition
+                ),
+            );
+            self.snapshots.send_modify(|now| now.stopped = Some(fault));
+        }
+    }
+}
+
+fn overtaken(revision: ChainRevision, at_work: ChainRevision) -> Fault {
+    Fault::new(
+        Code::InvalidRequest,
+        format!("chain {revision} comes too late: {at_work} is at work here; change that one"),
+    )
+}
+
 fn storage_full() -> Fault {
     Fault::new(
         Code::StorageFull,
@@ -680,58 +485,4 @@ fn storage_full() -> Fault {
          then try again",
     )
     .after_ms(FULL_RETRY_MS)
-}
-
-/// The recorded verdicts of a batch that was judged before, once they are durable.
-async fn recall(
-    log: &dyn PartitionLog,
-    mut tail: watch::Receiver<Tail>,
-    pieces: Vec<Piece>,
-) -> Result<Answer, Fault> {
-    let mut answer: Option<Answer> = None;
-    for piece in pieces {
-        let passed = tail
-            .wait_for(|tail| tail.position > piece.position || tail.stopped.is_some())
-            .await
-            .map_err(|_| shutting_down())?
-            .position
-            > piece.position;
-        if !passed {
-            return Err(Fault::new(
-                Code::StorageBroken,
-                "the log stopped before this batch was known to be durable; send it again with the \
-                 same sequence when the broker is back",
-            ));
-        }
-        let commit = read_one(log, piece.position).await?;
-        let before = commit.verdicts.slice(0, piece.from).accepted();
-        let part = Answer {
-            first_offset: commit.first_offset.plus(before.into()),
-            verdicts: commit.verdicts.slice(piece.from, piece.count),
-            time: commit.time,
-            chain: commit.chain,
-            duplicate: true,
-        };
-        answer = Some(match answer {
-            None => part,
-            Some(earlier) => joined(earlier, part)?,
-        });
-    }
-    answer.ok_or_else(|| Fault::new(Code::Internal, "a remembered batch without verdicts"))
-}
-
-/// Two recorded answers as one: possible where the accepted events stand one behind the other.
-fn joined(mut earlier: Answer, later: Answer) -> Result<Answer, Fault> {
-    let end = earlier.first_offset.plus(earlier.verdicts.accepted().into());
-    if earlier.verdicts.accepted() == 0 {
-        earlier.first_offset = later.first_offset;
-    } else if later.verdicts.accepted() > 0 && end != later.first_offset {
-        return Err(Fault::new(
-            Code::OutOfOrderSequence,
-            "these events were judged in several batches with others between them; ask for their \
-             verdicts in batches as they were first sent",
-        ));
-    }
-    earlier.verdicts.append(later.verdicts);
-    Ok(earlier)
 }

@@ -47,7 +47,6 @@ const EXIT_USAGE: u8 = 2;
     name = "weir",
     version,
     arg_required_else_help = true,
-    disable_help_subcommand = true,
     after_help = "\
 A first tour (or let `weir demo` walk it for you):
   weir serve                                    in one terminal; in another:

@@ -5,6 +5,7 @@
 //! was sent until then.
 
 use std::collections::VecDeque;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -106,11 +107,24 @@ impl From<CompressionName> for Compression {
     }
 }
 
+/// Whether two paths lead to one file, by whatever links.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|it| (it.dev(), it.ino()));
+    identity(one).is_some_and(|file| identity(other) == Some(file))
+}
+
 impl Publish {
     /// Checks, connects, sends, waits for every verdict, prints the summary.
     pub async fn run(self, context: Option<&Path>, output: Output) -> Result<(), Failure> {
         let rule = self.rule()?;
         let input = Input::open(&self.input)?;
+        if let Some(rejected) = &self.rejected
+            && is_same_file(&self.input, rejected)
+        {
+            return Err(Failure::new(
+                "--rejected names the input itself; choose another file. Nothing was published",
+            ));
+        }
         // Connected first: a long file is not checked for a broker or a topic that is not there.
         let client = context::patient_client(context).await?;
         let options = ProducerOptions {
@@ -128,6 +142,13 @@ impl Publish {
             bar: progress::over_events(total, "publishing"),
         };
         let end = sending.run(input.read(rule, total.is_some())).await;
+        let end = end.and_then(|()| match total {
+            Some(lines) if lines != sending.tally.sent => Err(Failure::new(format!(
+                "the file changed while it was read: it had {lines} events and {} were sent",
+                sending.tally.sent
+            ))),
+            _ => Ok(()),
+        });
         sending.bar.finish_and_clear();
         let printed = output.answer(&sending.tally, Tally::table);
         client.close().await;

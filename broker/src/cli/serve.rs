@@ -24,7 +24,8 @@ weir.toml (a flag wins over the file):
   listen = \"0.0.0.0:4433\"            # off loopback a real certificate is needed
   admin = \"127.0.0.1:4480\"
   certificate = \"/etc/weir/chain.pem\"
-  private_key = \"/etc/weir/key.pem\"")]
+  private_key = \"/etc/weir/key.pem\"
+  server_name = \"weir.example.com\"     # a name in that certificate")]
 pub struct Serve {
     /// Where everything is kept; made if it is not there [default: ./weir-data].
     #[arg(long, value_name = "DIR")]
@@ -59,6 +60,7 @@ impl Serve {
             listen: self.listen.or(file.listen).unwrap_or(default.listen),
             admin: self.admin.or(file.admin).unwrap_or(default.admin),
             certificate: file.certificate.zip(file.private_key).or(default.certificate),
+            server_name: file.server_name,
         })
     }
 }

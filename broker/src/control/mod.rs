@@ -7,6 +7,7 @@ mod error;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::Mutex;
 use weir_partition::Partition;
 use weir_views::catalog::{self, Catalog, CatalogChange, CatalogError};
@@ -14,15 +15,14 @@ use weir_wire::admin::{
     Binding, BindingSpec, Chain, ChainChange, ChangedAt, FailurePolicy, Limits, PluginDescription,
     PluginVersion, Status, TopicDescription, TopicSpec,
 };
-use weir_wire::fault::Fault;
-use weir_wire::ids::{ChainRevision, Digest, Offset, PartitionId, PluginName, TopicName};
+use weir_wire::ids::{ChainRevision, Digest, PartitionId, PluginName, TopicName};
 
 use self::describe::describe;
 pub use self::error::{ControlError, Kind};
 use crate::committed_offsets::GroupOffsets;
 use crate::registry::Registry;
 use crate::shelf::Shelf;
-use crate::topics::Topics;
+use crate::topics::{SIDE_BY_SIDE_MAX, Topics};
 use crate::wall_clock::now;
 
 /// The operator's counter.
@@ -104,6 +104,13 @@ impl Control {
         let catalog =
             self.registry.record(CatalogChange::TopicCreated { topic: record.clone() }).await?;
         let topic = self.topics.open(&record, &Chain::default()).await;
+        if let Some(fault) = topic.partitions.iter().find_map(|partition| partition.as_ref().err())
+        {
+            let fault = fault.clone();
+            self.registry.record(CatalogChange::TopicDeleted { id: record.id }).await?;
+            self.topics.delete(&record.name, record.id).await?;
+            return Err(fault.into());
+        }
         self.topics.start_relays(&topic);
         describe(&catalog, &topic).ok_or_else(|| no_topic(&record.name))
     }
@@ -141,8 +148,10 @@ impl Control {
     ) -> Result<PluginVersion, ControlError> {
         let bytes = component.len() as u64;
         // Compiled before the counter is closed for others: it can take a minute.
-        let digest = self.shelf.put(component).await?;
+        let digest = self.shelf.put(&component).await?;
         let _changing = self.changing.lock().await;
+        // Put again under the lock: a deletion may just have taken it away.
+        self.shelf.keep(&component)?;
         let catalog = self.registry.catalog();
         if let Some(known) = version_with(&catalog, &name, &digest) {
             return Ok(known);
@@ -279,28 +288,36 @@ impl Control {
             .map_err(|error| ControlError::new(Kind::Internal, "internal", error.to_string()))??;
         self.registry.record(change).await?;
         let topic = self.topics.router.topic(&record.name)?;
-        let mut since = Vec::new();
+        // One that stands still takes the chain from the catalog when it is opened again.
+        let mut changes = Vec::new();
         for (number, partition) in (0..).map(PartitionId).zip(&topic.partitions) {
-            // One that stands still takes the chain from the catalog when it is opened again.
-            let Ok(partition) = partition else { continue };
-            match self.change_partition(partition, &chain).await {
-                Ok(offset) => since.push(ChangedAt { partition: number, offset }),
-                Err(fault) => {
-                    tracing::error!(topic = %topic.name, partition = %number, %fault,
-                        "the chain changes here when the partition is opened again");
-                }
+            if let Ok(partition) = partition {
+                changes.push(self.change_partition(number, partition, &chain).boxed());
             }
         }
+        let changed = futures::stream::iter(changes).buffered(SIDE_BY_SIDE_MAX);
+        let since = changed.filter_map(futures::future::ready).collect().await;
         Ok(ChainChange { chain, since })
     }
 
     async fn change_partition(
         &self,
+        number: PartitionId,
         partition: &Partition,
         chain: &Chain,
-    ) -> Result<Offset, Fault> {
-        let (stages, note) = self.topics.chain(chain).await?;
-        partition.change_chain(stages, note).await
+    ) -> Option<ChangedAt> {
+        let changed = match self.topics.chain(chain).await {
+            Ok((stages, note)) => partition.change_chain(stages, note).await,
+            Err(fault) => Err(fault),
+        };
+        match changed {
+            Ok(offset) => Some(ChangedAt { partition: number, offset }),
+            Err(fault) => {
+                tracing::error!(partition = %number, %fault,
+                    "the chain changes here when the partition is opened again");
+                None
+            }
+        }
     }
 }
 
@@ -348,6 +365,9 @@ fn topics_named_in(config: &serde_json::Value, catalog: &Catalog) -> Vec<TopicNa
     }
 }
 
+/// Limits without which a plugin cannot do anything at all.
+const NEVER_ZERO: [&str; 4] = ["fuel", "deadline_ms", "configure_ms", "memory_bytes"];
+
 fn check_limits(limits: &Limits) -> Result<(), ControlError> {
     let max = Limits::MAX;
     for (name, value, most) in [
@@ -362,6 +382,12 @@ fn check_limits(limits: &Limits) -> Result<(), ControlError> {
         ("state_keys", limits.state_keys, max.state_keys),
         ("state_bytes", limits.state_bytes, max.state_bytes),
     ] {
+        if value == 0 && NEVER_ZERO.contains(&name) {
+            return Err(ControlError::invalid(
+                "invalid-limit",
+                format!("limit {name} is 0, with which no plugin runs; give at least 1"),
+            ));
+        }
         if value > most {
             return Err(ControlError::invalid(
                 "invalid-limit",

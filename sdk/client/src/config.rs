@@ -76,7 +76,8 @@ struct ContextFile {
 
 /// The context file to use when none was named: `$WEIR_CONTEXT`, else `./weir-data/client.toml`.
 pub fn default_context() -> PathBuf {
-    std::env::var_os(CONTEXT_VARIABLE).map_or_else(|| CONTEXT_DEFAULT.into(), PathBuf::from)
+    let named = std::env::var_os(CONTEXT_VARIABLE).filter(|path| !path.is_empty());
+    named.map_or_else(|| CONTEXT_DEFAULT.into(), PathBuf::from)
 }
 
 impl ClientConfig {

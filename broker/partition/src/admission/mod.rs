@@ -12,8 +12,8 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_log::Commit;
 use weir_log::commit::{Kind, Produced, SideEvent, StateChange, StateValue};
+use weir_log::{Commit, GROUP_BYTES_MAX};
 use weir_plugin_host::{BatchContext, Emitted, EventContext, StageVerdict, StateBase};
 use weir_views::partition::PartitionView;
 use weir_views::producers::{Arrival, Piece};
@@ -29,6 +29,13 @@ use crate::chain::{Chain, LinkVerdict};
 /// Side events that may follow one upon another from a publisher's event: a rule of rules is four
 /// or five deep, a loop has no end.
 pub(crate) const HOPS_MAX: u8 = 8;
+
+/// Bytes of events, side events and state that one commit may hold: half of what the log promises
+/// room for, twice what a publisher may send, and what every consumer can take beside a chunk of
+/// others. A log that is given a commit over its own limit stops for good.
+pub(crate) const STORED_BYTES_MAX: u64 = GROUP_BYTES_MAX / 2;
+/// The same while judging, before compression: twice what a batch may unpack to.
+const EFFECTS_BYTES_MAX: usize = 32 << 20;
 
 /// What is to be done with a batch.
 #[derive(Debug)]
@@ -69,7 +76,10 @@ pub(crate) fn admit(
         Ok(numbered) => numbered,
         Err(plan) => return plan,
     };
-    let judged = judge(view, chain, place, batch, skip, now);
+    let judged = match judge(view, chain, place, batch, skip, now) {
+        Ok(judged) => judged,
+        Err(SwollenBatch) => return Plan::Refuse(swollen()),
+    };
     let needed = produced.is_some()
         || judged.verdicts.accepted() > 0
         || !judged.state.is_empty()
@@ -93,6 +103,9 @@ pub(crate) fn admit(
         note: Bytes::new(),
         data: judged.data,
     };
+    if stored_bytes(&commit) > STORED_BYTES_MAX {
+        return Plan::Refuse(swollen());
+    }
     Plan::Commit(Box::new(commit), passed)
 }
 
@@ -170,6 +183,17 @@ fn expired() -> Fault {
     )
 }
 
+/// The plugins made more of the batch than can be stored.
+struct SwollenBatch;
+
+fn swollen() -> Fault {
+    Fault::new(
+        Code::TooLarge,
+        "the plugins make more of this batch than can be stored at once; nothing of it was done. \
+         Send fewer events in one batch",
+    )
+}
+
 /// What judging found.
 #[derive(Debug, Default)]
 struct Judged {
@@ -189,14 +213,14 @@ fn judge(
     batch: &Batch,
     skip: usize,
     now: Timestamp,
-) -> Judged {
+) -> Result<Judged, SwollenBatch> {
     if chain.links.is_empty() && skip == 0 {
-        return Judged {
+        return Ok(Judged {
             verdicts: Verdicts::all_accepted(batch.records.len()),
             data: batch.encoded.bytes().clone(),
             max_timestamp: batch.records.max_timestamp(),
             ..Judged::default()
-        };
+        });
     }
     begin(view, chain, place, batch, now);
     let mut verdicts = Verdicts::default();
@@ -204,6 +228,7 @@ fn judge(
     let mut outbox = Vec::new();
     let mut emitted = Vec::new();
     let mut passed_open = 0;
+    let mut side_bytes = 0;
     for (index, record) in batch.records.iter().enumerate().skip(skip) {
         let hops = batch.hops(index);
         let at = EventContext {
@@ -218,6 +243,7 @@ fn judge(
             now,
             |plugin, side_events| {
                 for Emitted { topic, event } in side_events.drain(..) {
+                    side_bytes += bytes_of(&event);
                     let ordinal = view.next_ordinal() + outbox.len() as u64;
                     outbox.push(SideEvent {
                         ordinal,
@@ -249,13 +275,35 @@ fn judge(
                 verdicts.push(Verdict::Rejected(why));
             }
         }
+        if side_bytes + admitted.rebuilt_bytes() > EFFECTS_BYTES_MAX {
+            break;
+        }
     }
     let state = finish(chain);
+    if side_bytes + admitted.rebuilt_bytes() > EFFECTS_BYTES_MAX {
+        return Err(SwollenBatch);
+    }
     if batch.mode == Mode::AllOrNothing && !verdicts.are_all_accepted() {
-        return Judged { verdicts: aborted(&verdicts), ..Judged::default() };
+        return Ok(Judged { verdicts: aborted(&verdicts), ..Judged::default() });
     }
     let (data, max_timestamp) = admitted.finish();
-    Judged { verdicts, state, outbox, data, max_timestamp, passed_open }
+    Ok(Judged { verdicts, state, outbox, data, max_timestamp, passed_open })
+}
+
+fn bytes_of(event: &Event) -> usize {
+    let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let headers = event.headers.iter().map(|header| header.name.len() + of(&header.value));
+    of(&event.key) + of(&event.value) + headers.sum::<usize>()
+}
+
+/// Bytes of what can be large in a commit.
+pub(crate) fn stored_bytes(commit: &Commit) -> u64 {
+    let of_change = |change: &StateChange| {
+        change.key.len() + change.value.as_ref().map_or(0, |value| value.bytes.len())
+    };
+    let state: usize = commit.state.iter().map(of_change).sum();
+    let outbox: usize = commit.outbox.iter().map(|side| bytes_of(&side.event)).sum();
+    (commit.data.len() + state + outbox) as u64
 }
 
 /// The same verdicts, the accepted ones aborted.
@@ -424,6 +472,11 @@ impl<'a> Admitted<'a> {
 
     fn leave_out(&mut self) {
         self.rebuild();
+    }
+
+    /// Bytes of the batch built anew, before it is compressed.
+    fn rebuilt_bytes(&self) -> usize {
+        self.rebuilt.as_ref().map_or(0, BatchBuilder::encoded_bytes)
     }
 
     fn rebuild(&mut self) -> &mut BatchBuilder {

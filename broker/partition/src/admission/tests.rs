@@ -3,7 +3,7 @@
 //!
 //! A payload is a row of `stage:deed,deed` words. Deeds: `count` adds one to the stage's counter,
 //! `emit` emits a side event that says how far the counter is, `swap` replaces the payload for the
-//! stages behind, and `drop`, `reject`, `trap` end it.
+//! stages behind, `swell` does so with a MiB, `shout` emits one, and `drop`, `reject`, `trap` end it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -84,6 +84,14 @@ impl Stage for Scripted {
                         ..event.to_event()
                     });
                 }
+                "swell" => {
+                    let value = Some(vec![0; 1 << 20].into());
+                    verdict = StageVerdict::Replace(Event { value, ..Event::default() });
+                }
+                "shout" => self.pending.1.push(Emitted {
+                    topic: TopicName::parse("notices").expect("valid"),
+                    event: Event { value: Some(vec![0; 1 << 20].into()), ..Event::default() },
+                }),
                 "drop" => verdict = StageVerdict::Drop,
                 "reject" => {
                     verdict = StageVerdict::Reject(Refusal {
@@ -429,5 +437,21 @@ fn the_breaker_spares_a_plugin_that_keeps_failing_and_tries_again_later() {
             answer: plugin-breaker-open by a
             answer: plugin-trap by a, plugin-breaker-open by a
             commit 0: accepted, plugin-trap by a, accepted; stores [fine][fine]
+        "#]]);
+}
+
+#[test]
+fn a_batch_of_which_the_plugins_make_too_much_is_refused_and_leaves_nothing() {
+    let (swell, shout) = (["a:count,swell"; 9], ["a:count,shout,emit"; 8]);
+    Script::new(&[("a", CLOSED)])
+        .publish_from(0, &swell)
+        .publish_from(0, &shout)
+        .publish_from(0, &["a:shout"; 40])
+        .publish_from(0, &["a:count,emit"])
+        .tells(expect![[r#"
+            refuse: too-large
+            refuse: too-large
+            refuse: too-large
+            commit 0: accepted; stores [a:count,emit]; a = 1; emits #0 "a 1" hop 1
         "#]]);
 }

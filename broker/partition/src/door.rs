@@ -1,0 +1,244 @@
+//! The door to a partition: opens it, takes what is to be judged, gives what became of it.
+//!
+//! Promises: batches are judged in the order in which they were taken; whoever waits hears in the
+//! end, also of a worker that fell. Not here: judging and storing, which is the worker's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use weir_log::commit::SideEvent;
+use weir_log::{AppendError, PartitionLog, ReadError};
+use weir_views::ViewError;
+use weir_views::checkpoint::Checkpoint;
+use weir_views::partition::PartitionView;
+use weir_views::store::PartitionFold;
+use weir_wire::fault::{Code, Fault};
+use weir_wire::ids::{ChainRevision, Offset, PartitionId, Position, Timestamp, TopicName};
+
+use crate::admission::Place;
+use crate::answer::Answer;
+use crate::batch::Batch;
+use crate::chain::Chain;
+use crate::recall::read_one;
+use crate::saver::Saver;
+use crate::worker::{Request, Snapshot, Worker, shutting_down};
+
+/// Requests waiting for a worker. Enough to fill a group while the previous one is judged; more
+/// only hides a slow partition from its publishers.
+const INBOX_REQUESTS_MAX: usize = 64;
+/// How long a publisher waits for room in the inbox before it hears `overloaded`.
+const INBOX_WAIT: Duration = Duration::from_secs(5);
+/// How long a publisher is told to wait when the inbox stayed full.
+const OVERLOADED_RETRY_MS: u64 = 250;
+/// Bytes of commits read at once in recovery.
+const REPLAY_BYTES: usize = 4 << 20;
+
+/// What a partition needs to be opened.
+pub struct PartitionOptions {
+    /// Its topic.
+    pub topic: TopicName,
+    /// Its number.
+    pub partition: PartitionId,
+    /// Its log, opened.
+    pub log: Arc<dyn PartitionLog>,
+    /// Its checkpoint.
+    pub fold: PartitionFold,
+    /// The chain as the catalog has it.
+    pub chain: Chain,
+    /// The same as JSON: recorded where it takes effect.
+    pub chain_note: Bytes,
+    /// The time, in ms since the epoch; may jump, the partition time does not fall.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+/// Why a partition did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its log cannot be read.
+    #[error("the log cannot be replayed: {0}")]
+    Replay(#[from] ReadError),
+    /// The chain could not be recorded.
+    #[error("the chain cannot be recorded: {0}")]
+    Append(#[from] AppendError),
+    /// The catalog's chain is older than the one that judged last: its catalog is not this log's.
+    #[error("chain {at_work} was at work here, and the catalog knows only of {known}")]
+    ChainFromBefore {
+        /// The last in the log.
+        at_work: ChainRevision,
+        /// The catalog's.
+        known: ChainRevision,
+    },
+    /// The checkpoint is of another history of the log and cannot be replaced. Free some room, or
+    /// delete the checkpoints while the broker is down.
+    #[error("a checkpoint that does not fit the log cannot be replaced: {0}")]
+    Checkpoint(#[from] ViewError),
+}
+
+/// The door to a partition. Cheap to clone; the worker ends after [`close`](Self::close) or with
+/// the last door.
+#[derive(Clone)]
+pub struct Partition {
+    inbox: mpsc::Sender<Request>,
+    log: Arc<dyn PartitionLog>,
+    snapshot: watch::Receiver<Snapshot>,
+}
+
+impl Partition {
+    /// Brings the view up to the log's tail, records the chain if it is new, and starts the worker
+    /// on `runtime`. Recovery replays recorded effects; no plugin runs.
+    pub async fn open(
+        options: PartitionOptions,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<(Self, JoinHandle<()>), OpenError> {
+        let PartitionOptions { topic, partition, log, fold, chain, chain_note, clock } = options;
+        let end = log.tail().borrow().position;
+        let (view, unsaved) = replay(&*log, &fold, end).await?;
+        let (at_work, known) = (view.chain(), chain.revision);
+        if known < at_work {
+            return Err(OpenError::ChainFromBefore { at_work, known });
+        }
+        let (inbox, requests) = mpsc::channel(INBOX_REQUESTS_MAX);
+        let place = Place { topic, partition };
+        let saver = Saver::new(fold, unsaved);
+        let (mut worker, snapshot) = Worker::new(place, Arc::clone(&log), view, saver, clock);
+        worker.begin(chain, chain_note).await?;
+        let task = runtime.spawn(worker.run(requests));
+        Ok((Self { inbox, log, snapshot }, task))
+    }
+
+    /// Hands a batch over to be judged and stored. Batches are judged in the order in which this
+    /// returns; what becomes of them is in the [`Pending`].
+    pub async fn submit(&self, batch: Batch) -> Result<Pending, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let room = match tokio::time::timeout(INBOX_WAIT, self.inbox.reserve()).await {
+            Ok(Ok(room)) => room,
+            Ok(Err(_)) => return Err(self.gone().await),
+            Err(_) => {
+                return Err(Fault::new(
+                    Code::Overloaded,
+                    "this partition has more to judge than it can; nothing of the batch was done. \
+                     Publish less at once, or try again later",
+                )
+                .after_ms(OVERLOADED_RETRY_MS));
+            }
+        };
+        room.send(Request::Publish(Box::new(batch), reply));
+        Ok(Pending { answer, snapshot: self.snapshot.clone() })
+    }
+
+    /// Puts another chain to work between two batches. Events from the answered offset on are
+    /// judged by it, those below by the old one. `note` is recorded there.
+    pub async fn change_chain(&self, chain: Chain, note: Bytes) -> Result<Offset, Fault> {
+        let (reply, answer) = oneshot::channel();
+        if self.inbox.send(Request::ChangeChain(chain, note, reply)).await.is_err() {
+            return Err(self.gone().await);
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.gone().await),
+        }
+    }
+
+    /// Durable side events from `ordinal` on, those of a few commits; empty if there is none yet.
+    pub async fn outbox(&self, ordinal: u64) -> Result<Vec<SideEvent>, Fault> {
+        let (reply, answer) = oneshot::channel();
+        if self.inbox.send(Request::OutboxFrom(ordinal, reply)).await.is_err() {
+            return Err(self.gone().await);
+        }
+        let Ok(positions) = answer.await else { return Err(self.gone().await) };
+        let mut events = Vec::new();
+        for position in positions {
+            let commit = read_one(&*self.log, position).await?;
+            events.extend(commit.outbox.into_iter().filter(|event| event.ordinal >= ordinal));
+        }
+        Ok(events)
+    }
+
+    /// All side events below `ordinal` are in their topics. Recorded with the next commit.
+    pub async fn relayed(&self, ordinal: u64) {
+        // A worker that is gone has no use for the mark: it is only ever a saving.
+        let _ = self.inbox.send(Request::Relayed(ordinal)).await;
+    }
+
+    /// The log, for readers.
+    pub fn log(&self) -> &Arc<dyn PartitionLog> {
+        &self.log
+    }
+
+    /// The partition as it is, now and from now on.
+    pub fn snapshot(&self) -> watch::Receiver<Snapshot> {
+        self.snapshot.clone()
+    }
+
+    /// Answers what was taken, saves the checkpoint, closes the log.
+    pub async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.inbox.send(Request::Close(reply)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+
+    async fn gone(&self) -> Fault {
+        gone(self.snapshot.clone()).await
+    }
+}
+
+/// Why a worker dropped a request. It is about to end and says why before it is gone.
+async fn gone(mut snapshot: watch::Receiver<Snapshot>) -> Fault {
+    let stopped = match snapshot.wait_for(|now| now.stopped.is_some()).await {
+        Ok(now) => now.stopped.clone(),
+        Err(_) => None,
+    };
+    stopped.unwrap_or_else(shutting_down)
+}
+
+/// A batch in the worker's hands.
+pub struct Pending {
+    answer: oneshot::Receiver<Result<Answer, Fault>>,
+    snapshot: watch::Receiver<Snapshot>,
+}
+
+impl Pending {
+    /// What became of it, once that is durable.
+    pub async fn answer(self) -> Result<Answer, Fault> {
+        match self.answer.await {
+            Ok(answer) => answer,
+            Err(_) => Err(gone(self.snapshot).await),
+        }
+    }
+}
+
+/// The view at the log's tail: from the checkpoint if it fits the log, else from the beginning. And
+/// how many commits are not in the checkpoint.
+///
+/// A checkpoint that does not fit is of another history. It is replaced before anything is
+/// appended: once the log had grown beyond it, nothing would tell it from one that fits.
+async fn replay(
+    log: &dyn PartitionLog,
+    fold: &PartitionFold,
+    tail: Position,
+) -> Result<(PartitionView, u64), OpenError> {
+    let (earliest, _) = log.earliest();
+    let saved = fold.load();
+    let fits = |saved: &Checkpoint| earliest <= saved.position() && saved.position() <= tail;
+    let misleads = saved.as_ref().is_some_and(|saved| !fits(saved));
+    let mut view = PartitionView::restore(saved.filter(fits));
+    let mut saved_to = view.next();
+    while view.next() < tail {
+        for stored in log.read(view.next(), REPLAY_BYTES).await? {
+            view.apply(stored.position, &stored.commit);
+        }
+    }
+    if misleads {
+        tracing::warn!("checkpoint does not fit the log; the log was replayed and it is replaced");
+        let (fold, changes) = (fold.clone(), view.take_changes());
+        let saved = tokio::task::spawn_blocking(move || fold.save(changes)).await;
+        saved.unwrap_or_else(|panic| Err(ViewError::Broken(panic.to_string())))?;
+        saved_to = view.next();
+    }
+    let unsaved = view.next().0 - saved_to.0;
+    Ok((view, unsaved))
+}

@@ -1,0 +1,96 @@
+//! Saves what changed in the view to its checkpoint, off the hot path.
+//!
+//! Promises: changes are saved in the order they were taken, each set once, and only when the log
+//! is durable up to them: a checkpoint ahead of the log would remember what a crash forgets.
+
+use tokio::task::JoinHandle;
+use weir_views::checkpoint::Changes;
+use weir_views::partition::PartitionView;
+use weir_views::store::PartitionFold;
+use weir_wire::ids::Position;
+
+/// Commits after which the view's changes go to the checkpoint: it bounds what a restart replays.
+const CHECKPOINT_COMMITS: u64 = 4_096;
+
+/// A view's way to its checkpoint.
+pub(crate) struct Saver {
+    fold: PartitionFold,
+    saving: Saving,
+    /// Commits in the view whose changes were not taken yet.
+    unsaved: u64,
+}
+
+/// Where the changes are.
+enum Saving {
+    Idle,
+    /// Taken from the view; they may be saved once they are durable.
+    Waiting(Changes),
+    /// On their way; true if they arrived.
+    Busy(JoinHandle<bool>),
+}
+
+impl Saver {
+    /// Of a view that is `unsaved` commits ahead of what `fold` has.
+    pub(crate) fn new(fold: PartitionFold, unsaved: u64) -> Self {
+        Self { fold, saving: Saving::Idle, unsaved }
+    }
+
+    /// One more commit is in the view.
+    pub(crate) fn applied(&mut self) {
+        self.unsaved += 1;
+    }
+
+    /// Whether there is anything to take.
+    pub(crate) fn has_news(&self) -> bool {
+        self.unsaved > 0
+    }
+
+    /// Whether there is so much that it should not wait for the tick.
+    pub(crate) fn is_due(&self) -> bool {
+        self.unsaved >= CHECKPOINT_COMMITS
+    }
+
+    /// Takes the view's changes for the checkpoint, unless earlier ones are still on their way.
+    pub(crate) async fn take(&mut self, view: &mut PartitionView) {
+        if let Saving::Busy(task) = &self.saving
+            && task.is_finished()
+        {
+            self.finish(view).await;
+        }
+        if matches!(self.saving, Saving::Idle) {
+            self.saving = Saving::Waiting(view.take_changes());
+            self.unsaved = 0;
+        }
+    }
+
+    /// Begins to save what was taken if the log is durable up to there.
+    pub(crate) fn save_if_durable(&mut self, durable: Position) {
+        self.saving = match std::mem::replace(&mut self.saving, Saving::Idle) {
+            Saving::Waiting(changes) if changes.position() <= durable => {
+                let fold = self.fold.clone();
+                Saving::Busy(tokio::task::spawn_blocking(move || match fold.save(changes) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        tracing::warn!(%error, "checkpoint not saved; a restart replays more of the log");
+                        false
+                    }
+                }))
+            }
+            other => other,
+        };
+    }
+
+    /// Waits for a save under way.
+    pub(crate) async fn finish(&mut self, view: &mut PartitionView) {
+        self.saving = match std::mem::replace(&mut self.saving, Saving::Idle) {
+            Saving::Busy(task) => {
+                if !task.await.unwrap_or(false) {
+                    // Those changes are gone: the next checkpoint has to hold everything.
+                    view.start_over();
+                }
+                Saving::Idle
+            }
+            other => other,
+        };
+    }
+}

@@ -1,0 +1,12 @@
+//! The worker of a partition, seen from its door: when answers leave, what a broken or full log
+//! does to them, and what a restart brings back. The log is in memory and does what it is told.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod answers;
+mod failures;
+mod restart;
+mod chain_change;
+mod outbox;
+mod house;
+mod counting;

@@ -1,0 +1,182 @@
+//! What a restart brings back: with a checkpoint, without one, and with one that lies.
+
+use weir_log::commit::Kind;
+
+use crate::counting::{ASK, EMIT, REFUSE, counting};
+use crate::house::{Ground, House, numbered, unnumbered};
+
+/// What can be seen of a partition: a retry of everything, the state, the outbox.
+async fn look(house: &House) -> Vec<String> {
+    let mut seen = vec![
+        house.publish(numbered(7, 0), &["one", REFUSE, "two"]).await,
+        house.publish(numbered(7, 3), &[EMIT, EMIT]).await,
+        house.publish(numbered(8, 0), &[REFUSE]).await,
+        house.publish(numbered(7, 9), &["gap"]).await,
+        house.publish(unnumbered(), &[ASK]).await,
+    ];
+    let outbox = house.partition.outbox(0).await.unwrap();
+    seen.extend(outbox.iter().map(|side| format!("#{} hop {}", side.ordinal, side.hops)));
+    let now = house.snapshot();
+    seen.push(format!(
+        "time {} chain {} outbox {} next {} relayed {}",
+        now.time, now.chain, now.outbox_pending, now.next_ordinal, now.relayed
+    ));
+    seen
+}
+
+/// A partition with some history.
+async fn lived_in(ground: &Ground) -> House {
+    let house = ground.open(counting(1, "a")).await;
+    house.publish(numbered(7, 0), &["one", REFUSE, "two"]).await;
+    house.publish(numbered(7, 3), &[EMIT, EMIT]).await;
+    house.partition.relayed(1).await;
+    house.publish(numbered(8, 0), &[REFUSE]).await;
+    house
+}
+
+async fn look_and_crash(ground: Ground) -> (Vec<String>, Ground) {
+    let house = ground.open(counting(1, "a")).await;
+    let seen = look(&house).await;
+    house.crash().await;
+    (seen, ground.after_a_crash())
+}
+
+#[tokio::test]
+async fn a_reopened_partition_is_the_same_with_and_without_its_checkpoint() {
+    let ground = Ground::new();
+    let house = lived_in(&ground).await;
+    let before = look(&house).await;
+    assert_eq!(
+        before,
+        [
+            "@0, refused 2, @1 again",
+            "@2, @3 again",
+            "refused 6 again",
+            "out-of-order-sequence",
+            "asked 6",
+            "#0 hop 1",
+            "#1 hop 1",
+            "time 1000 chain 1 outbox 1 next 2 relayed 1",
+        ]
+    );
+    house.crash().await;
+    let (after_a_crash, ground) = look_and_crash(ground.after_a_crash()).await;
+    assert_eq!(after_a_crash, before, "after a crash");
+
+    let house = ground.open(counting(1, "a")).await;
+    house.publish(numbered(9, 0), &["saved on close"]).await;
+    let before = look(&house).await;
+    house.close().await;
+    let (with_checkpoint, ground) = look_and_crash(ground.after_a_crash()).await;
+    assert_eq!(with_checkpoint, before, "with a checkpoint");
+    let (without, ground) = look_and_crash(ground.without_checkpoints()).await;
+    assert_eq!(without, before, "without a checkpoint");
+
+    let house = ground.open(counting(1, "a")).await;
+    assert_eq!(house.publish(numbered(7, 5), &["three"]).await, "@5");
+    assert_eq!(ground.stored().await[5], "three a8");
+}
+
+#[tokio::test]
+async fn a_checkpoint_and_the_commits_behind_it_make_one_view() {
+    let ground = Ground::new();
+    let house = ground.open(counting(1, "a")).await;
+    house.publish(numbered(7, 0), &["one", REFUSE, "two"]).await;
+    house.close().await;
+    let ground = ground.after_a_crash();
+    let house = ground.open(counting(1, "a")).await;
+    house.publish(numbered(7, 3), &[EMIT, EMIT]).await;
+    house.publish(numbered(8, 0), &[REFUSE]).await;
+    let before = look(&house).await;
+    house.crash().await;
+    let (after, _ground) = look_and_crash(ground.after_a_crash()).await;
+    assert_eq!(after, before);
+}
+
+#[tokio::test]
+async fn what_was_not_durable_was_never_judged() {
+    let ground = Ground::new();
+    let house = lived_in(&ground).await;
+    ground.log.hold_durability();
+    let mut lost = house.submit(numbered(7, 5), &[EMIT]).await;
+    house.all_is_appended().await;
+    lost.is_still_waiting();
+    house.crash().await;
+    let ground = ground.after_a_crash();
+    let house = ground.open(counting(1, "a")).await;
+    assert_eq!(house.publish(unnumbered(), &[ASK]).await, "asked 6");
+    assert_eq!(house.publish(numbered(7, 5), &[EMIT]).await, "@4");
+    assert_eq!(house.partition.outbox(2).await.unwrap()[0].ordinal, 2);
+}
+
+#[tokio::test]
+async fn a_checkpoint_ahead_of_the_log_is_not_believed() {
+    let ground = Ground::new();
+    lived_in(&ground).await.close().await;
+    let ground = ground.with_an_empty_log();
+    let house = ground.open(counting(1, "a")).await;
+    assert_eq!(house.publish(unnumbered(), &[ASK]).await, "asked 0");
+    assert_eq!(house.publish(numbered(7, 0), &["another"]).await, "@0");
+}
+
+#[tokio::test]
+async fn a_checkpoint_ahead_of_the_log_is_not_believed_later_either() {
+    let ground = Ground::new();
+    lived_in(&ground).await.close().await;
+    let ground = ground.with_an_empty_log();
+    let house = ground.open(counting(1, "a")).await;
+    house.crash().await;
+    let ground = ground.after_a_crash();
+    let house = ground.open(counting(1, "a")).await;
+    for number in 0..20 {
+        house.publish(numbered(7, number), &["another"]).await;
+    }
+    house.crash().await;
+    let ground = ground.after_a_crash();
+    let house = ground.open(counting(1, "a")).await;
+    assert_eq!(house.publish(unnumbered(), &[ASK]).await, "asked 20");
+    assert_eq!(house.publish(numbered(7, 19), &["another"]).await, "@19 again");
+}
+
+#[tokio::test]
+async fn a_partition_behind_the_catalog_records_the_chain_when_it_is_opened() {
+    let ground = Ground::new();
+    lived_in(&ground).await.close().await;
+    let ground = ground.after_a_crash();
+    let house = ground.open(counting(5, "b")).await;
+    let answer = house.submit(unnumbered(), &["judged by b"]).await.answer().await.unwrap();
+    assert_eq!((answer.first_offset.0, answer.chain.0), (4, 5));
+    let changes: Vec<_> = ground
+        .commits()
+        .await
+        .into_iter()
+        .filter(|commit| commit.kind == Kind::Chain)
+        .map(|commit| (commit.chain.0, commit.first_offset.0, commit.note))
+        .collect();
+    assert_eq!(
+        changes,
+        [(1, 0, "{\"revision\":1}".into()), (5, 4, "{\"revision\":5}".into())],
+        "recorded once each, where they took effect"
+    );
+    assert_eq!(ground.stored().await[4], "judged by b b7", "the state goes on");
+}
+
+#[tokio::test]
+async fn a_catalog_older_than_the_log_is_not_believed() {
+    let ground = Ground::new();
+    ground.open(counting(3, "c")).await.close().await;
+    let ground = ground.after_a_crash();
+    let error = ground.try_open(counting(2, "b")).await.map(drop).unwrap_err();
+    assert_eq!(error.to_string(), "chain 3 was at work here, and the catalog knows only of 2");
+}
+
+#[tokio::test]
+async fn opening_with_the_same_chain_records_nothing() {
+    let ground = Ground::new();
+    lived_in(&ground).await.close().await;
+    let ground = ground.after_a_crash();
+    let commits = ground.commits().await.len();
+    let house = ground.open(counting(1, "a")).await;
+    house.all_is_appended().await;
+    assert_eq!(ground.commits().await.len(), commits);
+}
