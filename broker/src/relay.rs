@@ -14,7 +14,7 @@ use futures::future::join_all;
 use tokio::sync::watch;
 use weir_log::commit::SideEvent;
 use weir_partition::{Partition, SideNumber};
-use weir_wire::fault::{Action, Fault};
+use weir_wire::fault::{Action, Code, Fault};
 use weir_wire::frame::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use weir_wire::ids::{
     PartitionId, ProducerEpoch, ProducerId, RESERVED_HEADER_PREFIX, Sequence, TopicId, TopicName,
@@ -68,7 +68,18 @@ impl Relay {
                 return;
             }
             let position = tail.borrow_and_update().position;
-            let Ok(events) = self.partition.outbox(next).await else { return };
+            let events = match self.partition.outbox(next).await {
+                Ok(events) => events,
+                Err(fault) if fault.code == Code::ShuttingDown => return,
+                Err(fault) => {
+                    tracing::error!(
+                        source = %self.source.0, partition = %self.source.2, %fault,
+                        "side events cannot be read; trying again"
+                    );
+                    tokio::time::sleep(RETRY_MAX).await;
+                    continue;
+                }
+            };
             let Some(last) = events.last().map(|event| event.ordinal) else {
                 // Emitted, not durable yet.
                 let moved =
@@ -112,11 +123,21 @@ impl Relay {
 
     async fn deliver(&self, target: Target) {
         let mut rest = target.events.as_slice();
+        let mut events_max = BATCH_EVENTS_MAX as usize;
         while !rest.is_empty() {
-            let (numbers, epoch, bytes) = self.encode(rest);
+            let (numbers, epoch, bytes) = self.encode(&rest[..rest.len().min(events_max)]);
             let (sent, later) = rest.split_at(numbers.len());
-            self.deliver_batch(&target, epoch, numbers, bytes, sent).await;
-            rest = later;
+            match self.deliver_batch(&target, epoch, numbers, bytes).await {
+                Ok(()) => rest = later,
+                // What the target's plugins make of so many at once is more than one commit holds.
+                Err(fault) if fault.code == Code::TooLarge && sent.len() > 1 => {
+                    events_max = sent.len() / 2;
+                }
+                Err(fault) => {
+                    self.lost(&target, sent, &fault);
+                    rest = later;
+                }
+            }
         }
     }
 
@@ -148,35 +169,23 @@ impl Relay {
         (numbers, ProducerEpoch(epoch as u16), builder.finish(Compression::None))
     }
 
+    /// Tries until the target has answered; an error is its last word.
     async fn deliver_batch(
         &self,
         target: &Target,
         epoch: ProducerEpoch,
         numbers: Vec<SideNumber>,
         bytes: Bytes,
-        sent: &[SideEvent],
-    ) {
+    ) -> Result<(), Fault> {
         let id = ProducerId::relay(self.source.1, self.source.2);
         let mut wait = RETRY_FIRST;
         loop {
             // Asked anew each time: the topic may have been deleted, or opened again.
-            let Ok(topic) = self.router.topic(&target.topic.name) else {
-                tracing::error!(
-                    topic = %target.topic.name, events = sent.len(),
-                    "side events lost: their topic was deleted"
-                );
-                return;
-            };
+            let topic = self.router.topic(&target.topic.name)?;
+            let (numbers, bytes) = (numbers.clone(), bytes.clone());
             let published = self
                 .desk
-                .publish_side_events(
-                    &topic,
-                    target.partition,
-                    id,
-                    epoch,
-                    numbers.clone(),
-                    bytes.clone(),
-                )
+                .publish_side_events(&topic, target.partition, id, epoch, numbers, bytes)
                 .await;
             let answer = match published {
                 Ok(submitted) => submitted.answer().await.0,
@@ -191,12 +200,9 @@ impl Relay {
                             "side events refused by their topic's plugins"
                         );
                     }
-                    return;
+                    return Ok(());
                 }
-                Err(fault) if fault.action() == Action::Fix => {
-                    self.lost(target, sent, &fault);
-                    return;
-                }
+                Err(fault) if fault.action() == Action::Fix => return Err(fault),
                 Err(fault) => {
                     tracing::warn!(topic = %target.topic.name, %fault, "side events wait for their topic");
                     tokio::time::sleep(wait).await;
@@ -210,7 +216,7 @@ impl Relay {
         tracing::error!(
             topic = %target.topic.name, partition = %target.partition, %fault,
             source = %self.source.0, first = sent[0].ordinal, events = sent.len(),
-            "side events lost: their topic does not take them"
+            "side events lost: their topic is gone or does not take them"
         );
     }
 }

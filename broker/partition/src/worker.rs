@@ -27,6 +27,8 @@ use crate::waiting::Waiting;
 
 /// Requests taken into one append.
 const GROUP_REQUESTS_MAX: usize = 64;
+/// How long the last commits may take to become durable when the partition closes.
+const PROOF_WAIT: Duration = Duration::from_secs(2);
 /// Batches appended and not yet durable. Beyond it the worker waits for the disk, and the inbox
 /// and then the publishers wait for the worker: a slow disk costs bounded memory.
 const UNANSWERED_MAX: usize = 1024;
@@ -86,6 +88,10 @@ pub(crate) struct Worker {
     waiting: VecDeque<(Position, Waiting)>,
     /// What the relay has reached; the view learns it from the next commit.
     relayed: u64,
+    /// Behind the last commit that a reader or a publisher would miss.
+    worth_proving: Position,
+    /// What the last commit that was appended says to be durable.
+    proven: Position,
     counts: Counts,
     snapshots: watch::Sender<Snapshot>,
     stopped: Option<Fault>,
@@ -113,6 +119,12 @@ impl Worker {
         let worker = Self {
             place,
             relayed: view.relayed(),
+            // What was replayed may be the end of a crash, and nothing behind it to prove it.
+            worth_proving: match saver.has_news() && view.next_offset() > Offset(0) {
+                true => view.next(),
+                false => Position(0),
+            },
+            proven: Position(0),
             view,
             chain: Chain::default(),
             tail: log.tail(),
@@ -327,6 +339,9 @@ impl Worker {
         commit.relayed = self.relayed;
         let at = self.view.next();
         self.view.apply(at, &commit);
+        if commit.kind != Kind::Mark {
+            self.worth_proving = self.view.next();
+        }
         self.group_bytes += stored_bytes(&commit);
         self.group.push(commit);
         self.saver.applied();
@@ -340,6 +355,7 @@ impl Worker {
         }
         let first = Position(self.view.next().0 - self.group.len() as u64);
         self.group_bytes = 0;
+        self.proven = self.tail.borrow().position;
         self.log.append(first, std::mem::take(&mut self.group)).await
     }
 
@@ -387,9 +403,13 @@ impl Worker {
         }
     }
 
-    /// Records what the relay reached, if no commit took it along.
+    /// Records what the relay reached, and that the last commits are durable, if no commit took
+    /// that along. The proof is what tells damage from a torn tail when the log is opened again.
     async fn mark(&mut self) {
-        if self.relayed > self.view.relayed() && self.stopped.is_none() && !self.is_full().await {
+        let durable = self.tail.borrow().position;
+        let proves = self.proven < self.worth_proving && durable == self.view.next();
+        let has_news = proves || self.relayed > self.view.relayed();
+        if has_news && self.stopped.is_none() && !self.is_full().await {
             let mark = self.empty_commit(Kind::Mark);
             self.apply(mark);
             self.append_or_stop().await;
@@ -411,6 +431,12 @@ impl Worker {
     }
 
     async fn shut_down(&mut self) {
+        if self.stopped.is_none() {
+            let end = self.view.next();
+            let durable = |tail: &Tail| tail.position == end || tail.stopped.is_some();
+            // Without the proof the log is closed all the same; closing it waits for the disk too.
+            let _ = tokio::time::timeout(PROOF_WAIT, self.tail.wait_for(durable)).await;
+        }
         self.mark().await;
         if let Err(error) = self.log.close().await {
             self.stop(&error.to_string());

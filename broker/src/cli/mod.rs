@@ -341,6 +341,7 @@ mod tests {
               consume  Print the events of a topic, one line of JSON each
               plugin   Upload plugins, and bind them to topics
               demo     Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap
+              help     Print this message or the help of the given subcommand(s)
 
             Options:
                   --json            Print answers as JSON, for programs

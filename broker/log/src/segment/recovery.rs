@@ -216,7 +216,7 @@ impl Folder<'_> {
         }
         warn!(
             path = %path.display(), position = %bad, bytes = length - place, why = %obstacle,
-            "a torn tail was cut off; nothing of it was ever acknowledged as durable"
+            "a torn tail was cut off; no later commit proves that it was durable"
         );
         self.disk.truncate(file, place).map_err(io)
     }

@@ -1,6 +1,8 @@
 //! What a restart brings back: with a checkpoint, without one, and with one that lies.
 
+use weir_log::PartitionLog;
 use weir_log::commit::Kind;
+use weir_wire::ids::Position;
 
 use crate::counting::{ASK, EMIT, REFUSE, counting};
 use crate::house::{Ground, House, numbered, unnumbered};
@@ -179,4 +181,23 @@ async fn opening_with_the_same_chain_records_nothing() {
     let house = ground.open(counting(1, "a")).await;
     house.all_is_appended().await;
     assert_eq!(ground.commits().await.len(), commits);
+}
+
+async fn kinds(ground: &Ground) -> Vec<Kind> {
+    let commits = ground.log.read(Position(0), usize::MAX).await.unwrap();
+    commits.iter().map(|stored| stored.commit.kind).collect()
+}
+
+#[tokio::test]
+async fn closing_leaves_one_proof_behind_the_last_events_and_none_without_news() {
+    let ground = Ground::new();
+    let house = lived_in(&ground).await;
+    house.partition.close().await;
+    let ground = ground.after_a_crash();
+    let proven = kinds(&ground).await;
+    assert_eq!(proven[proven.len() - 2..], [Kind::Batch, Kind::Mark]);
+
+    ground.open(counting(1, "a")).await.partition.close().await;
+    let ground = ground.after_a_crash();
+    assert_eq!(kinds(&ground).await, proven, "nothing new to prove");
 }
