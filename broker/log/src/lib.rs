@@ -36,7 +36,8 @@ pub trait PartitionLog: Send + Sync + 'static {
         commits: Vec<Commit>,
     ) -> BoxFuture<'_, Result<(), AppendError>>;
 
-    /// What is durable, now and from now on.
+    /// What is durable, now and from now on. Ask the log nothing while a borrow of it is held: the
+    /// log may be waiting for that borrow's end.
     fn tail(&self) -> watch::Receiver<Tail>;
 
     /// The first position and offset still there.

@@ -35,11 +35,13 @@ pub(super) fn describe(catalog: &Catalog, topic: &Topic) -> Option<TopicDescript
 fn describe_partition(number: PartitionId, partition: &Partition) -> PartitionDescription {
     let snapshot = partition.snapshot().borrow().clone();
     let log = partition.log();
+    // On a line of its own: the log must not be asked anything while its tail is borrowed.
+    let high_watermark = log.tail().borrow().offset;
     let counts = snapshot.counts;
     PartitionDescription {
         partition: number,
         earliest: log.earliest().1,
-        high_watermark: log.tail().borrow().offset,
+        high_watermark,
         stored_bytes: log.stored_bytes(),
         partition_time: snapshot.time,
         chain_revision: snapshot.chain,

@@ -39,10 +39,9 @@ impl Shared {
             (Arc::clone(&state.active_file), state.active.end)
         };
         let result = self.disk.sync_file(&file);
-        let mut state = self.state();
-        let outcome = self.synced(&mut state, end, result);
+        let outcome = self.synced(end, result);
         if outcome.is_err() {
-            state.sync_runs = false;
+            self.state().sync_runs = false;
         }
         outcome.map(|()| false)
     }
@@ -60,23 +59,22 @@ impl Shared {
             (Arc::clone(&state.active_file), state.active.end)
         };
         let result = self.disk.sync_file(&file);
-        self.synced(&mut self.state(), end, result)
+        self.synced(end, result)
     }
 
-    fn synced(
-        &self,
-        state: &mut State,
-        end: Chain,
-        result: io::Result<()>,
-    ) -> Result<(), AppendError> {
-        if let Some(stop) = &state.stopped {
-            return Err(stop.clone().into());
+    fn synced(&self, end: Chain, result: io::Result<()>) -> Result<(), AppendError> {
+        {
+            let mut state = self.state();
+            if let Some(stop) = &state.stopped {
+                return Err(stop.clone().into());
+            }
+            if let Err(error) = result {
+                let stop = Stop::Broken(format!("a sync failed: {error}"));
+                return Err(self.stop(&mut state, stop).into());
+            }
+            state.synced = state.synced.max(end.position);
         }
-        if let Err(error) = result {
-            let stop = Stop::Broken(format!("a sync failed: {error}"));
-            return Err(self.stop(state, stop).into());
-        }
-        state.synced = state.synced.max(end.position);
+        // Behind the lock: whoever reads the tail may be about to ask for the state.
         if self.options.durability == Durability::Durable {
             self.advance_tail(end);
         }

@@ -92,7 +92,11 @@ impl Shared {
         }
         match self.options.durability {
             Durability::Durable => self.begin_sync(&mut state),
-            Durability::Os => self.advance_tail(state.active.end),
+            Durability::Os => {
+                let end = state.active.end;
+                drop(state);
+                self.advance_tail(end);
+            }
         }
         Ok(())
     }
