@@ -114,7 +114,14 @@ impl Chain {
                     let binding = change.chain.bindings.iter().find(|link| link.plugin == plugin);
                     let version =
                         binding.map_or(String::new(), |link| format!("@{}", link.version));
-                    changed(&format!("{plugin}{version} judges {topic}"), change)
+                    let emits = match binding.map(|link| link.emit.as_slice()) {
+                        None | Some([]) => "emits nothing".to_owned(),
+                        Some(topics) => {
+                            let topics: Vec<_> = topics.iter().map(TopicName::as_str).collect();
+                            format!("may emit to {}", topics.join(", "))
+                        }
+                    };
+                    changed(&format!("{plugin}{version} judges {topic} and {emits}"), change)
                 })
             }
             Self::Unbind { topic, name } => {
