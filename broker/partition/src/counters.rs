@@ -1,38 +1,18 @@
 //! Counts of events judged since the partition was opened.
 
+use weir_wire::admin::JudgedCounts;
 use weir_wire::verdict::{Verdict, Verdicts};
 
-/// Events judged, by outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// In the log.
-    pub accepted: u64,
-    /// Taken away by a plugin.
-    pub dropped: u64,
-    /// Refused by a plugin.
-    pub rejected: u64,
-    /// Refused because a plugin failed.
-    pub faulted: u64,
-    /// Let pass although a plugin failed.
-    pub passed_open: u64,
-    /// Innocent ones of a refused batch.
-    pub aborted: u64,
-    /// Answered from the record.
-    pub duplicates: u64,
-}
-
-impl Counts {
-    /// Adds what was just judged.
-    pub(crate) fn judged(&mut self, verdicts: &Verdicts) {
-        for (count, verdict) in verdicts.runs() {
-            let counter = match verdict {
-                Verdict::Accepted => &mut self.accepted,
-                Verdict::Dropped { .. } => &mut self.dropped,
-                Verdict::Rejected(why) if why.fault => &mut self.faulted,
-                Verdict::Rejected(_) => &mut self.rejected,
-                Verdict::Aborted => &mut self.aborted,
-            };
-            *counter += u64::from(count);
-        }
+/// Adds what was just judged.
+pub(crate) fn add(counts: &mut JudgedCounts, verdicts: &Verdicts) {
+    for (count, verdict) in verdicts.runs() {
+        let counter = match verdict {
+            Verdict::Accepted => &mut counts.accepted,
+            Verdict::Dropped { .. } => &mut counts.dropped,
+            Verdict::Rejected(why) if why.fault => &mut counts.faulted,
+            Verdict::Rejected(_) => &mut counts.rejected,
+            Verdict::Aborted => &mut counts.aborted,
+        };
+        *counter += u64::from(count);
     }
 }

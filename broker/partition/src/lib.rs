@@ -22,6 +22,5 @@ mod counters;
 pub use answer::Answer;
 pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber};
 pub use chain::{Chain, Link};
-pub use counters::Counts;
 pub use door::{OpenError, Partition, PartitionOptions, Pending};
 pub use worker::Snapshot;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use weir_log::commit::Kind;
 use weir_log::{AppendError, Commit, GROUP_BYTES_MAX, PartitionLog, Stop, Tail};
 use weir_views::partition::PartitionView;
+use weir_wire::admin::JudgedCounts;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{ChainRevision, Offset, Position, Timestamp};
 use weir_wire::verdict::Verdicts;
@@ -21,7 +22,7 @@ use crate::admission::{Passed, Place, Plan, STORED_BYTES_MAX, admit, stored_byte
 use crate::answer::Answer;
 use crate::batch::Batch;
 use crate::chain::Chain;
-use crate::counters::Counts;
+use crate::counters;
 use crate::saver::Saver;
 use crate::waiting::Waiting;
 
@@ -53,7 +54,7 @@ pub struct Snapshot {
     /// The relay starts here: side events below are in their topics.
     pub relayed: u64,
     /// Events judged since the partition was opened.
-    pub counts: Counts,
+    pub counts: JudgedCounts,
     /// Why it stands still.
     pub stopped: Option<Fault>,
 }
@@ -92,7 +93,7 @@ pub(crate) struct Worker {
     worth_proving: Position,
     /// What the last commit that was appended says to be durable.
     proven: Position,
-    counts: Counts,
+    counts: JudgedCounts,
     snapshots: watch::Sender<Snapshot>,
     stopped: Option<Fault>,
     saver: Saver,
@@ -113,7 +114,7 @@ impl Worker {
             outbox_pending: view.outbox().pending(),
             next_ordinal: view.next_ordinal(),
             relayed: view.relayed(),
-            counts: Counts::default(),
+            counts: JudgedCounts::default(),
             stopped: None,
         });
         let worker = Self {
@@ -133,7 +134,7 @@ impl Worker {
             group: Vec::new(),
             group_bytes: 0,
             waiting: VecDeque::new(),
-            counts: Counts::default(),
+            counts: JudgedCounts::default(),
             snapshots,
             stopped: None,
             saver,
@@ -294,7 +295,7 @@ impl Worker {
     }
 
     fn answer(&mut self, verdicts: Verdicts, now: Timestamp, passed: Passed) -> Answer {
-        self.counts.judged(&verdicts);
+        counters::add(&mut self.counts, &verdicts);
         self.counts.passed_open += passed.open;
         Answer {
             first_offset: self.view.next_offset(),

@@ -2,7 +2,7 @@
 
 use weir_partition::Partition;
 use weir_views::catalog::Catalog;
-use weir_wire::admin::{JudgedCounts, PartitionDescription, TopicDescription};
+use weir_wire::admin::{PartitionDescription, TopicDescription};
 use weir_wire::ids::PartitionId;
 
 use crate::router::Topic;
@@ -37,7 +37,6 @@ fn describe_partition(number: PartitionId, partition: &Partition) -> PartitionDe
     let log = partition.log();
     // On a line of its own: the log must not be asked anything while its tail is borrowed.
     let high_watermark = log.tail().borrow().offset;
-    let counts = snapshot.counts;
     PartitionDescription {
         partition: number,
         earliest: log.earliest().1,
@@ -46,15 +45,7 @@ fn describe_partition(number: PartitionId, partition: &Partition) -> PartitionDe
         partition_time: snapshot.time,
         chain_revision: snapshot.chain,
         stopped: snapshot.stopped.map(|fault| fault.to_string()),
-        judged: JudgedCounts {
-            accepted: counts.accepted,
-            dropped: counts.dropped,
-            rejected: counts.rejected,
-            faulted: counts.faulted,
-            passed_open: counts.passed_open,
-            aborted: counts.aborted,
-            duplicates: counts.duplicates,
-        },
+        judged: snapshot.counts,
         outbox_pending: snapshot.outbox_pending,
     }
 }
