@@ -1,9 +1,15 @@
-//! What a guest says to its operator: lines, bounded per event, on to `tracing`.
+//! What a guest says to its operator: lines, bounded per event and per second, on to `tracing`.
 //!
-//! Promises: an event writes at most its limit, the rest is counted and gone. Lines of
-//! `weir:plugin/log` and of a language's stdout share the limit.
+//! Promises: an event writes at most its limit, and a stage no more in a second than a person could
+//! look through; the rest is counted and gone. Lines of `weir:plugin/log` and of a language's stdout
+//! share the limits.
 
-use weir_wire::ids::PluginName;
+use weir_wire::ids::{PluginName, Timestamp};
+
+/// Bytes one stage may write in a second of partition time: a few hundred lines.
+const SECOND_BYTES_MAX: u64 = 64 << 10;
+/// What a line costs beside its text: time, level, names.
+const LINE_OVERHEAD_BYTES: u64 = 100;
 
 /// How loud a line is.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +27,8 @@ pub(crate) struct Lines {
     event_bytes_max: u64,
     left_bytes: u64,
     cut_bytes: u64,
+    second_left_bytes: u64,
+    second_ends: Timestamp,
     /// A line of stdout that has not ended yet. Invariant: shorter than `event_bytes_max`.
     unended: Vec<u8>,
 }
@@ -33,7 +41,17 @@ impl Lines {
             event_bytes_max,
             left_bytes: event_bytes_max,
             cut_bytes: 0,
+            second_left_bytes: SECOND_BYTES_MAX,
+            second_ends: Timestamp::default(),
             unended: Vec::new(),
+        }
+    }
+
+    /// A batch begins at this partition time.
+    pub(crate) fn begin_batch(&mut self, now: Timestamp) {
+        if self.second_ends <= now {
+            self.second_left_bytes = SECOND_BYTES_MAX;
+            self.second_ends = Timestamp(now.0.saturating_add(1_000));
         }
     }
 
@@ -83,8 +101,22 @@ impl Lines {
     }
 
     // A line is a value, never the message: it may hold anything, and values are escaped.
-    fn say(&self, level: Level, line: &str) {
+    fn say(&mut self, level: Level, line: &str) {
         let plugin = self.plugin.as_str();
+        let cost = line.len() as u64 + LINE_OVERHEAD_BYTES;
+        if self.second_left_bytes < cost {
+            self.cut_bytes += line.len() as u64;
+            // Said once a second: what is left is then spent.
+            if self.second_left_bytes > 0 {
+                tracing::warn!(
+                    plugin,
+                    "plugin says more than an operator can read; lines left out"
+                );
+            }
+            self.second_left_bytes = 0;
+            return;
+        }
+        self.second_left_bytes -= cost;
         match level {
             Level::Debug => tracing::debug!(target: "weir::plugin", plugin, line, "plugin says"),
             Level::Info => tracing::info!(target: "weir::plugin", plugin, line, "plugin says"),
@@ -107,5 +139,22 @@ mod tests {
         lines.begin_event();
         lines.write(Level::Info, "ääääää");
         assert_eq!(lines.cut_bytes(), 7);
+    }
+
+    #[test]
+    fn a_second_has_its_limit_too() {
+        let mut lines = Lines::new(PluginName::parse("p").expect("a name"), 1_000);
+        lines.begin_batch(Timestamp(5_000));
+        let say = |lines: &mut Lines| {
+            lines.begin_event();
+            lines.write(Level::Debug, &"x".repeat(900));
+            lines.cut_bytes()
+        };
+        let said = (1..).find(|_| say(&mut lines) > 0).expect("it ends");
+        assert_eq!(said, 66, "65 lines of 1,000 bytes fit into 64 KiB");
+        lines.begin_batch(Timestamp(5_999));
+        assert_eq!(say(&mut lines), 1_800, "the second is not over");
+        lines.begin_batch(Timestamp(6_000));
+        assert_eq!(say(&mut lines), 1_800, "a new second");
     }
 }

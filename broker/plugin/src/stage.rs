@@ -185,6 +185,7 @@ impl Stage for WasmStage {
     fn begin(&mut self, batch: &BatchContext, state: Arc<dyn StateBase>) {
         let guest = self.guest_mut();
         guest.batch = Some(batch.clone());
+        guest.lines.begin_batch(batch.now);
         guest.effects.begin(batch.now, state);
     }
 
