@@ -5,7 +5,6 @@
 use std::marker::PhantomData;
 use std::path::Path;
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -78,19 +77,11 @@ impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
         }
         let events = changes.len() as u32;
         let commit = Commit {
-            kind: Kind::Batch,
-            time: now,
-            chain: ChainRevision(0),
-            first_offset: self.next_offset,
             events,
             max_timestamp: now,
-            producer: None,
-            relayed: 0,
             verdicts: Verdicts::all_accepted(events),
-            state: Vec::new(),
-            outbox: Vec::new(),
-            note: Bytes::new(),
             data: batch.finish(Compression::None),
+            ..Commit::empty(Kind::Batch, now, ChainRevision(0), self.next_offset)
         };
         let at = self.next;
         self.log.append(at, vec![commit]).await.map_err(not_written)?;

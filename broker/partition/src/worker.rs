@@ -318,21 +318,7 @@ impl Worker {
     }
 
     fn empty_commit(&self, kind: Kind) -> Commit {
-        Commit {
-            kind,
-            time: self.now(),
-            chain: self.chain.revision,
-            first_offset: self.view.next_offset(),
-            events: 0,
-            max_timestamp: Timestamp(0),
-            producer: None,
-            relayed: self.view.relayed(),
-            verdicts: Verdicts::default(),
-            state: Vec::new(),
-            outbox: Vec::new(),
-            note: Bytes::new(),
-            data: Bytes::new(),
-        }
+        Commit::empty(kind, self.now(), self.chain.revision, self.view.next_offset())
     }
 
     /// Folds the commit into the view and puts it into the group. Gives its position.

@@ -188,8 +188,7 @@ impl Control {
     /// A topic's chain.
     pub async fn chain(&self, topic: &TopicName) -> Result<Chain, ControlError> {
         let catalog = self.registry.catalog();
-        let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
-        Ok(chain_of(&catalog, record))
+        chain_of(&catalog, topic).map(|(_, chain)| chain)
     }
 
     /// Puts a plugin on a topic; where the topic has it already, swaps it: what the spec does not
@@ -202,10 +201,9 @@ impl Control {
     ) -> Result<ChainChange, ControlError> {
         let _changing = self.changing.lock().await;
         let catalog = self.registry.catalog();
-        let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
+        let (record, mut chain) = chain_of(&catalog, topic)?;
         let version = catalog.resolve(&plugin, spec.version.as_deref())?;
         spec.limits.as_ref().map_or(Ok(()), check_limits)?;
-        let mut chain = chain_of(&catalog, record);
         let old = chain.bindings.iter().position(|binding| binding.plugin == plugin);
         let present = old.map(|at| chain.bindings.remove(at));
         let emit = match (&spec.config, &present) {
@@ -239,8 +237,7 @@ impl Control {
     ) -> Result<ChainChange, ControlError> {
         let _changing = self.changing.lock().await;
         let catalog = self.registry.catalog();
-        let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
-        let mut chain = chain_of(&catalog, record);
+        let (record, mut chain) = chain_of(&catalog, topic)?;
         let before = chain.bindings.len();
         chain.bindings.retain(|binding| binding.plugin != *plugin);
         if chain.bindings.len() == before {
@@ -257,8 +254,7 @@ impl Control {
     ) -> Result<ChainChange, ControlError> {
         let _changing = self.changing.lock().await;
         let catalog = self.registry.catalog();
-        let record = catalog.topic(topic).ok_or_else(|| no_topic(topic))?;
-        let mut chain = chain_of(&catalog, record);
+        let (record, mut chain) = chain_of(&catalog, topic)?;
         let previous = catalog.previous(record.id, plugin).cloned().ok_or_else(|| {
             ControlError::conflict(
                 "nothing-to-roll-back",
@@ -325,8 +321,13 @@ fn no_topic(name: &TopicName) -> ControlError {
     CatalogError::UnknownTopic(name.clone()).into()
 }
 
-fn chain_of(catalog: &Catalog, topic: &catalog::Topic) -> Chain {
-    catalog.chain(topic.id).cloned().unwrap_or_default()
+/// A topic and its chain as the catalog has them.
+fn chain_of<'a>(
+    catalog: &'a Catalog,
+    name: &TopicName,
+) -> Result<(&'a catalog::Topic, Chain), ControlError> {
+    let topic = catalog.topic(name).ok_or_else(|| no_topic(name))?;
+    Ok((topic, catalog.chain(topic.id).cloned().unwrap_or_default()))
 }
 
 fn plugin(catalog: &Catalog, name: &PluginName) -> Option<PluginDescription> {

@@ -93,13 +93,13 @@ impl Kind {
 }
 
 impl Commit {
-    /// The first commit of a log: an owner's reign begins. `note` is a JSON text for people.
-    pub(crate) fn open(note: Bytes) -> Self {
+    /// A commit that does nothing yet, to be filled in.
+    pub fn empty(kind: Kind, time: Timestamp, chain: ChainRevision, first_offset: Offset) -> Self {
         Self {
-            kind: Kind::Open,
-            time: Timestamp(0),
-            chain: ChainRevision(0),
-            first_offset: Offset(0),
+            kind,
+            time,
+            chain,
+            first_offset,
             events: 0,
             max_timestamp: Timestamp(0),
             producer: None,
@@ -107,9 +107,14 @@ impl Commit {
             verdicts: Verdicts::default(),
             state: Vec::new(),
             outbox: Vec::new(),
-            note,
+            note: Bytes::new(),
             data: Bytes::new(),
         }
+    }
+
+    /// The first commit of a log: an owner's reign begins. `note` is a JSON text for people.
+    pub(crate) fn open(note: Bytes) -> Self {
+        Self { note, ..Self::empty(Kind::Open, Timestamp(0), ChainRevision(0), Offset(0)) }
     }
 }
 
