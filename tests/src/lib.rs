@@ -9,3 +9,4 @@ pub mod broker;
 pub mod segments;
 pub mod rule;
 pub mod flights;
+pub mod ledger;
