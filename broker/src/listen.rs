@@ -6,8 +6,11 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quinn::Runtime as _;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+};
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -67,14 +70,27 @@ impl Listener {
         certificates: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, ListenError> {
-        let names = endpoint_config(&key);
+        let socket = UdpSocket::bind(address)
+            .and_then(|socket| quinn::TokioRuntime.wrap_udp_socket(socket))
+            .map_err(|source| ListenError::Bind { address, source })?;
+        Self::on(socket, certificates, key, None)
+    }
+
+    /// Opens it on a socket that is there, with chance from the seed if one is given: a simulation
+    /// has both.
+    pub fn on(
+        socket: Arc<dyn AsyncUdpSocket>,
+        certificates: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        seed: Option<[u8; 32]>,
+    ) -> Result<Self, ListenError> {
+        let mut names = endpoint_config(&key);
+        names.rng_seed(seed);
         let config = server_config(certificates, key)
             .map_err(|error| ListenError::Certificate(error.to_string()))?;
-        let endpoint = UdpSocket::bind(address)
-            .and_then(|socket| {
-                Endpoint::new(names, Some(config), socket, Arc::new(quinn::TokioRuntime))
-            })
-            .map_err(|source| ListenError::Bind { address, source })?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let endpoint = Endpoint::new_with_abstract_socket(names, Some(config), socket, runtime)
+            .map_err(|error| ListenError::Certificate(error.to_string()))?;
         Ok(Self { endpoint })
     }
 

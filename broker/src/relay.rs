@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use tokio::sync::watch;
 use weir_log::commit::SideEvent;
+use weir_log::planted::{Bug, is_planted};
 use weir_partition::{Partition, SideNumber};
 use weir_wire::fault::{Action, Code, Fault};
 use weir_wire::frame::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
@@ -90,6 +91,9 @@ impl Relay {
                 }
             };
             assert!(events[0].ordinal == next, "ordinals are dense");
+            if is_planted(Bug::RelayMarkEarly) {
+                self.partition.relayed(last + 1).await;
+            }
             join_all(self.by_target(events).into_iter().map(|batch| self.deliver(batch))).await;
             next = last + 1;
             self.partition.relayed(next).await;

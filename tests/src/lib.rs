@@ -10,3 +10,4 @@ pub mod segments;
 pub mod rule;
 pub mod flights;
 pub mod ledger;
+pub mod simulation;

@@ -10,6 +10,7 @@ pub mod segment;
 pub mod simulated_disk;
 pub mod disk;
 pub mod blocking;
+pub mod planted;
 pub mod memory;
 #[cfg(test)]
 mod conformance;

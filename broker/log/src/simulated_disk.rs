@@ -33,7 +33,7 @@ pub struct Operation<'a> {
 }
 
 /// The calls that change something, and reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the methods of `Disk` and `DiskFile`")]
 pub enum Call {
     Read,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_log::commit::Kind;
+use weir_log::planted::{Bug, is_planted};
 use weir_log::{AppendError, Commit, GROUP_BYTES_MAX, PartitionLog, Stop, Tail};
 use weir_views::partition::PartitionView;
 use weir_wire::admin::JudgedCounts;
@@ -308,12 +309,18 @@ impl Worker {
 
     /// The partition time: the clock's, but never earlier than what was recorded.
     fn now(&self) -> Timestamp {
+        if is_planted(Bug::TimeFalls) {
+            return (self.clock)();
+        }
         (self.clock)().max(self.view.time())
     }
 
     fn change_chain(&mut self, chain: Chain, note: Bytes) -> Position {
         let commit = Commit { chain: chain.revision, note, ..self.empty_commit(Kind::Chain) };
         self.chain = chain;
+        if is_planted(Bug::SwapGap) {
+            self.chain.links.clear();
+        }
         self.apply(commit)
     }
 

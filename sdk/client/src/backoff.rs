@@ -1,5 +1,7 @@
 //! How long to wait before trying again: doubling, capped, and never in step with other clients.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The first wait at most: a broker that restarts is back within tens of milliseconds.
@@ -7,17 +9,44 @@ const FIRST_MS: u64 = 20;
 /// The longest wait: someone who repairs a broker should not wait longer for its clients.
 const LONGEST_MS: u64 = 2_000;
 
+/// Where chance comes from: the machine, or a test's seed.
+#[derive(Clone)]
+pub struct Chance(Arc<dyn Fn() -> u32 + Send + Sync>);
+
+impl Chance {
+    /// Every number is as good as any other.
+    pub fn by(next: impl Fn() -> u32 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(next))
+    }
+}
+
+impl Default for Chance {
+    fn default() -> Self {
+        Self::by(|| getrandom::u32().unwrap_or(u32::MAX / 2))
+    }
+}
+
+impl fmt::Debug for Chance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Chance")
+    }
+}
+
 /// Counts failures in a row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Backoff {
     failures: u32,
+    chance: Chance,
 }
 
 impl Backoff {
+    pub(crate) fn new(chance: Chance) -> Self {
+        Self { failures: 0, chance }
+    }
+
     /// The wait after one more failure: never shorter than what the broker asked for.
     pub(crate) fn after_failure(&mut self, retry_after_ms: Option<u64>) -> Duration {
-        let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-        let wait = delay(self.failures, retry_after_ms, random);
+        let wait = delay(self.failures, retry_after_ms, (self.chance.0)());
         self.failures = self.failures.saturating_add(1);
         wait
     }

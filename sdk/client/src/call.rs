@@ -15,7 +15,6 @@ use weir_wire::proto::list_offsets_request::At;
 use weir_wire::proto::server_frame::Kind as Answer;
 use weir_wire::proto::{self, PartitionOffset};
 
-use crate::backoff::Backoff;
 use crate::error::ClientError;
 use crate::frames::{self, StreamError};
 use crate::link::Link;
@@ -150,7 +149,7 @@ async fn call<T>(
     deadline: Instant,
     pick: impl Fn(Answer) -> Option<T>,
 ) -> Result<T, ClientError> {
-    let mut backoff = Backoff::default();
+    let mut backoff = link.backoff();
     loop {
         let failure = match timeout_at(deadline, ask_once(link, ask.clone(), deadline)).await {
             Ok(Ok(answer)) => {

@@ -12,7 +12,7 @@ use crate::call::{self, CALL_DEADLINE, TopicShape};
 use crate::config::ClientConfig;
 use crate::consumer::{Consumer, ConsumerOptions};
 use crate::error::ClientError;
-use crate::link::Link;
+use crate::link::{Link, Surroundings};
 use crate::producer::{Producer, ProducerOptions};
 
 /// One broker, reached over one QUIC connection that is made anew when it is lost. Cheap to clone;
@@ -31,7 +31,17 @@ impl Client {
     /// [`ClientError::Unauthenticated`] when the token is wrong, [`ClientError::Config`] when the
     /// certificate is.
     pub async fn connect(config: ClientConfig) -> Result<Self, ClientError> {
-        let link = Arc::new(Link::new(config.clone())?);
+        let surroundings = Surroundings::real(config.broker)?;
+        Self::connect_in(config, surroundings).await
+    }
+
+    /// The same with a socket and chance of the caller's own: for simulations.
+    #[doc(hidden)]
+    pub async fn connect_in(
+        config: ClientConfig,
+        surroundings: Surroundings,
+    ) -> Result<Self, ClientError> {
+        let link = Arc::new(Link::new(config.clone(), surroundings)?);
         link.dial_once().await?;
         Ok(Self { link, config: Arc::new(config) })
     }

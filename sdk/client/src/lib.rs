@@ -38,6 +38,11 @@ mod admin;
 mod config;
 mod error;
 
+#[doc(hidden)]
+pub use backoff::Chance;
+#[doc(hidden)]
+pub use link::Surroundings;
+
 pub use admin::{Admin, AdminError};
 pub use call::TopicShape;
 pub use client::Client;

@@ -23,7 +23,7 @@ use weir_wire::frame::{
 };
 use weir_wire::proto::{self, client_frame, server_frame};
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Chance};
 use crate::config::ClientConfig;
 use crate::error::ClientError;
 use crate::frames::{self, StreamError};
@@ -58,7 +58,27 @@ pub(crate) struct BatchSizes {
 pub(crate) struct Link {
     config: ClientConfig,
     endpoint: Endpoint,
+    chance: Chance,
     dialing: Mutex<Dialing>,
+}
+
+/// What a link takes from the machine. A simulation brings its own.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The UDP socket, as QUIC sees it.
+    pub endpoint: Endpoint,
+    /// For waits that should not be in step with others'.
+    pub chance: Chance,
+}
+
+impl Surroundings {
+    /// A socket of the kernel's from which `broker` can be reached.
+    pub(crate) fn real(broker: SocketAddr) -> Result<Self, ClientError> {
+        let endpoint = Endpoint::client(local_address(broker)).map_err(|error| {
+            ClientError::Io { what: "cannot open a UDP socket", source: Arc::new(error) }
+        })?;
+        Ok(Self { endpoint, chance: Chance::default() })
+    }
 }
 
 #[derive(Debug)]
@@ -72,18 +92,24 @@ struct Dialing {
 
 impl Link {
     /// Prepares the way, without using it.
-    pub(crate) fn new(config: ClientConfig) -> Result<Self, ClientError> {
-        let mut endpoint = Endpoint::client(local_address(config.broker)).map_err(|error| {
-            ClientError::Io { what: "cannot open a UDP socket", source: Arc::new(error) }
-        })?;
+    pub(crate) fn new(
+        config: ClientConfig,
+        surroundings: Surroundings,
+    ) -> Result<Self, ClientError> {
+        let Surroundings { mut endpoint, chance } = surroundings;
         endpoint.set_default_client_config(quic_config(&config)?);
         let dialing = Mutex::new(Dialing {
             current: None,
-            backoff: Backoff::default(),
+            backoff: Backoff::new(chance.clone()),
             not_before: Instant::now(),
             last_failure: None,
         });
-        Ok(Self { config, endpoint, dialing })
+        Ok(Self { config, endpoint, chance, dialing })
+    }
+
+    /// How long to wait between attempts at something over this link.
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.chance.clone())
     }
 
     /// One attempt to connect: for a caller who wants to know now.

@@ -27,6 +27,7 @@ use weir_wire::verdict::Verdicts;
 use super::cursor::{Cursor, push_counted, push_optional, push_varint};
 use super::format::Unreadable;
 use super::{Commit, SideEvent, StateChange, StateValue};
+use crate::planted::{Bug, is_planted};
 
 const ACCEPTED: u8 = 1;
 const VERDICTS: u8 = 2;
@@ -52,7 +53,8 @@ pub(super) fn push_sections(out: &mut Vec<u8>, commit: &Commit) {
         }
     }
     if !commit.state.is_empty() {
-        push_section(out, STATE, |out| push_state(out, &commit.state));
+        let lost = usize::from(is_planted(Bug::LoseStateChange));
+        push_section(out, STATE, |out| push_state(out, &commit.state[lost..]));
     }
     if !commit.outbox.is_empty() {
         push_section(out, OUTBOX, |out| push_outbox(out, &commit.outbox));

@@ -16,6 +16,7 @@ use super::state::Shared;
 use super::walk::{Obstacle, Walk, good_again};
 use crate::commit::{Chain, Envelope, Stored};
 use crate::disk::{Access, DiskFile};
+use crate::planted::{Bug, is_planted};
 use crate::{Fetched, ReadError, Stop, Tail};
 
 /// Bytes of one read from a file, at least: smaller ones cost as much.
@@ -123,7 +124,11 @@ impl Shared {
     }
 
     fn readable_tail(&self) -> Result<Tail, ReadError> {
-        let tail = self.tail.borrow().clone();
+        let mut tail = self.tail.borrow().clone();
+        if is_planted(Bug::ReadBeforeSync) {
+            let written = self.state().active.end;
+            (tail.position, tail.offset) = (written.position, written.offset);
+        }
         if tail.stopped == Some(Stop::Closed) { Err(ReadError::Closed) } else { Ok(tail) }
     }
 

@@ -23,6 +23,7 @@ use super::walk::{Obstacle, Walk, good_again};
 use super::{OpenError, Options, files, mark};
 use crate::commit::{Chain, Commit, Encoder, Identity, Unreadable};
 use crate::disk::{Access, Disk, DiskFile};
+use crate::planted::{Bug, is_planted};
 
 /// Bytes read at a time: large enough for the disk's full speed, small enough for a thousand logs.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -38,7 +39,10 @@ pub(super) fn recover(
     }
     disk.make_folder(folder).map_err(|error| OpenError::io(folder, error))?;
     let bases = files::list(disk, folder)?;
-    let marked = mark::proven(disk, folder, identity);
+    let marked = match is_planted(Bug::IgnoreTheMark) {
+        true => Position(0),
+        false => mark::proven(disk, folder, identity),
+    };
     let Some((&last, before)) = bases.split_last() else {
         if !options.may_create || marked > Position(0) {
             return Err(OpenError::Missing { folder: folder.to_owned() });
@@ -159,7 +163,10 @@ impl Folder<'_> {
         let path = files::segment_path(self.folder, chain.position);
         let io = |error| OpenError::io(&path, error);
         let active_file = self.disk.open(&path, Access::Write).map_err(io)?;
-        let length = active_file.length().map_err(io)?;
+        let mut length = active_file.length().map_err(io)?;
+        if is_planted(Bug::ReuseOffset) {
+            length = length.saturating_sub(1);
+        }
         let mut walk = Walk::new(active_file.as_ref(), 0, length, chain, CHUNK_BYTES);
         let (active, obstacle) = self.follow(&mut walk, &path)?;
         // A log that was there has its OPEN record, and trimming keeps a durable commit.

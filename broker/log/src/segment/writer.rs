@@ -15,6 +15,7 @@ use super::state::{Shared, Writer};
 use super::{Durability, files};
 use crate::commit::Commit;
 use crate::disk::DiskFile;
+use crate::planted::{Bug, is_planted};
 use crate::{AppendError, GROUP_BYTES_MAX, Stop};
 
 /// Bytes of the write buffer that are kept for the next append: an ordinary group fits, and a
@@ -94,7 +95,14 @@ impl Shared {
             state.active.note(*noted, self.options.index_interval_bytes);
         }
         match self.options.durability {
-            Durability::Durable => self.begin_sync(&mut state),
+            Durability::Durable => {
+                let end = state.active.end;
+                self.begin_sync(&mut state);
+                drop(state);
+                if is_planted(Bug::AckBeforeSync) {
+                    self.advance_tail(end);
+                }
+            }
             Durability::Os => {
                 let end = state.active.end;
                 drop(state);

@@ -16,7 +16,6 @@ use weir_wire::proto::{self, client_frame, server_frame};
 use weir_wire::record_batch::{BatchError, BatchLimits, Event, RecordBatch};
 
 use super::ConsumedBatch;
-use crate::backoff::Backoff;
 use crate::error::ClientError;
 use crate::frames::{self, StreamError};
 use crate::link::Link;
@@ -64,7 +63,7 @@ enum End {
 impl Reader {
     /// Runs until the end, an error that retries cannot mend, or until nobody reads.
     pub(super) async fn run(mut self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = self.link.backoff();
         let mut outage_ends = Instant::now() + self.outage_timeout;
         let failure = loop {
             let (before, begun_at) = (self.next, Instant::now());

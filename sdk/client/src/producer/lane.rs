@@ -70,7 +70,7 @@ enum Pause {
 impl Lane {
     /// Runs until the queue is closed and everything is answered.
     pub(super) async fn run(mut self) {
-        let mut backoff = Backoff::default();
+        let mut backoff = self.link.backoff();
         loop {
             if self.window.is_empty() {
                 match self.queue.next().await {
