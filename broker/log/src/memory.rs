@@ -75,14 +75,14 @@ impl MemoryLog {
     /// The log as it is after a crash and a restart: what was durable is there, the rest is gone,
     /// and nothing is told to fail. `self` should not be used any more.
     pub fn reopen(&self) -> Self {
-        self.reopen_with(0)
+        let tail = self.tail.borrow().position;
+        self.reopen_at(tail)
     }
 
-    /// The same where the first `survivors` of the commits that were written and not yet durable
-    /// had reached the disk, as a crash may have it.
-    pub fn reopen_with(&self, survivors: u64) -> Self {
+    /// The same where the disk kept exactly what lies below `tail`: some of what was written and not
+    /// yet durable, or less than the system said was durable.
+    pub fn reopen_at(&self, tail: Position) -> Self {
         let state = self.lock();
-        let tail = Position(self.tail.borrow().position.0 + survivors);
         let (mut chain, earliest) =
             (Chain::beginning_at(self.identity, state.earliest.0), state.earliest);
         let durable = state.held.iter().take_while(|held| held.link.position < tail);
@@ -171,6 +171,9 @@ impl MemoryLog {
         let no_room = !commits.is_empty() && std::mem::take(&mut state.next_group_finds_no_room);
         if state.is_full || no_room {
             return Err(AppendError::Full);
+        }
+        if commits.is_empty() {
+            return Ok(());
         }
         let durable = self.tail.borrow().position;
         let mut chain = state.chain;
