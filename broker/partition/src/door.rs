@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use weir_log::blocking::Blocking;
 use weir_log::commit::SideEvent;
 use weir_log::{AppendError, PartitionLog};
 use weir_views::store::PartitionFold;
@@ -49,6 +50,8 @@ pub struct PartitionOptions {
     pub chain: Chain,
     /// The same as JSON: recorded where it takes effect.
     pub chain_note: Bytes,
+    /// Where checkpoints are read and written.
+    pub blocking: Blocking,
     /// The time, in ms since the epoch; may jump, the partition time does not fall.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -89,17 +92,26 @@ impl Partition {
         options: PartitionOptions,
         runtime: &tokio::runtime::Handle,
     ) -> Result<(Self, JoinHandle<()>), OpenError> {
-        let PartitionOptions { topic, partition, log, durability, fold, chain, chain_note, clock } =
-            options;
+        let PartitionOptions {
+            topic,
+            partition,
+            log,
+            durability,
+            fold,
+            chain,
+            chain_note,
+            blocking,
+            clock,
+        } = options;
         let end = log.tail().borrow().position;
-        let (view, unsaved) = replay(&*log, &fold, end, durability).await?;
+        let (view, unsaved) = replay(&*log, &fold, durability, &blocking, end).await?;
         let (at_work, known) = (view.chain(), chain.revision);
         if known < at_work {
             return Err(OpenError::ChainFromBefore { at_work, known });
         }
         let (inbox, requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let place = Place { topic, partition };
-        let saver = Saver::new(fold, durability, unsaved);
+        let saver = Saver::new(fold, durability, blocking, unsaved);
         let (mut worker, snapshot) = Worker::new(place, Arc::clone(&log), view, saver, clock);
         worker.begin(chain, chain_note).await?;
         let task = runtime.spawn(worker.run(requests));

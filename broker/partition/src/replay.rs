@@ -4,6 +4,7 @@
 //! now or later. Where the log's tail is proven durable, one that knows more than the log is proof of
 //! a loss, and the log is refused: to go on would be to judge again what was answered.
 
+use weir_log::blocking::{Blocking, Interrupted};
 use weir_log::{PartitionLog, ReadError};
 use weir_views::ViewError;
 use weir_views::checkpoint::Checkpoint;
@@ -46,11 +47,14 @@ pub enum ReplayError {
 pub(crate) async fn replay(
     log: &dyn PartitionLog,
     fold: &PartitionFold,
-    tail: Position,
     durability: Durability,
+    blocking: &Blocking,
+    tail: Position,
 ) -> Result<(PartitionView, u64), ReplayError> {
     let (earliest, _) = log.earliest();
-    let saved = fold.load();
+    let saved = fold.clone();
+    let interrupted = |why: Interrupted| ViewError::Broken(why.to_string());
+    let saved = blocking.run(move || saved.load()).await.map_err(interrupted)?;
     let fits = |saved: &Checkpoint| earliest <= saved.position() && saved.position() <= tail;
     let misleads = saved.as_ref().is_some_and(|saved| !fits(saved));
     // A checkpoint is saved behind the durable tail only. Where "durable" is the system's word, a
@@ -71,8 +75,7 @@ pub(crate) async fn replay(
     if misleads {
         tracing::warn!("checkpoint does not fit the log; the log was replayed and it is replaced");
         let (fold, changes) = (fold.clone(), view.take_changes());
-        let saved = tokio::task::spawn_blocking(move || fold.save(changes)).await;
-        saved.unwrap_or_else(|panic| Err(ViewError::Broken(panic.to_string())))?;
+        blocking.run(move || fold.save(changes)).await.map_err(interrupted)??;
         saved_to = view.next();
     }
     let unsaved = view.next().0 - saved_to.0;

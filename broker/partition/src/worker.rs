@@ -271,7 +271,7 @@ impl Worker {
         }
         self.append_or_stop().await;
         if self.saver.is_due() && self.stopped.is_none() {
-            self.saver.take(&mut self.view).await;
+            self.saver.take(&mut self.view);
         }
         self.save_if_durable();
         closer
@@ -522,7 +522,7 @@ impl Worker {
         }
         self.mark().await;
         if self.saver.has_news() && self.stopped.is_none() {
-            self.saver.take(&mut self.view).await;
+            self.saver.take(&mut self.view);
         }
         self.save_if_durable();
     }
@@ -552,7 +552,7 @@ impl Worker {
             self.save_if_durable();
             self.saver.finish(&mut self.view).await;
             if self.stopped.is_none() {
-                self.saver.take(&mut self.view).await;
+                self.saver.take(&mut self.view);
             }
         }
     }

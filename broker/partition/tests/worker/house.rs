@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use weir_log::blocking::Blocking;
 use weir_log::commit::Identity;
 use weir_log::memory::MemoryLog;
 use weir_log::{Commit, PartitionLog};
@@ -35,18 +35,15 @@ pub struct Ground {
     pub clock_ms: Arc<AtomicU64>,
     pub durability: Durability,
     store: Store,
-    _dir: TempDir,
 }
 
 impl Ground {
     pub fn new() -> Self {
-        let dir = TempDir::new().unwrap();
         Self {
             log: Arc::new(MemoryLog::new(identity())),
             clock_ms: Arc::new(AtomicU64::new(1_000)),
             durability: Durability::Durable,
-            store: Store::open(&dir.path().join("views")).unwrap(),
-            _dir: dir,
+            store: Store::in_memory(),
         }
     }
 
@@ -65,6 +62,7 @@ impl Ground {
             fold: self.store.partition(identity().topic, identity().partition),
             chain,
             chain_note: note.into(),
+            blocking: Blocking::threads(),
             clock: Arc::new(move || Timestamp(clock_ms.load(Ordering::Relaxed))),
         };
         let (partition, task) = Partition::open(options, &Handle::current()).await?;
