@@ -127,6 +127,7 @@ impl Topics {
             topic: record.name.clone(),
             partition,
             log: Arc::new(log),
+            durability: record.durability,
             fold: self.store.partition(record.id, partition),
             chain,
             chain_note,

@@ -36,6 +36,7 @@ struct State {
     sync_fails: bool,
     durability_is_held: bool,
     is_full: bool,
+    next_group_finds_no_room: bool,
 }
 
 impl MemoryLog {
@@ -66,6 +67,7 @@ impl MemoryLog {
             sync_fails: false,
             durability_is_held: false,
             is_full: false,
+            next_group_finds_no_room: false,
         };
         Self { identity, state: Mutex::new(state), tail: watch::Sender::new(tail) }
     }
@@ -73,8 +75,14 @@ impl MemoryLog {
     /// The log as it is after a crash and a restart: what was durable is there, the rest is gone,
     /// and nothing is told to fail. `self` should not be used any more.
     pub fn reopen(&self) -> Self {
-        let state = self.lock();
         let tail = self.tail.borrow().position;
+        self.reopen_at(tail)
+    }
+
+    /// The same where the disk kept exactly what lies below `tail`: some of what was written and not
+    /// yet durable, or less than the system said was durable.
+    pub fn reopen_at(&self, tail: Position) -> Self {
+        let state = self.lock();
         let (mut chain, earliest) =
             (Chain::beginning_at(self.identity, state.earliest.0), state.earliest);
         let durable = state.held.iter().take_while(|held| held.link.position < tail);
@@ -110,6 +118,17 @@ impl MemoryLog {
     /// Whether appends answer `Full`.
     pub fn set_full(&self, is_full: bool) {
         self.lock().is_full = is_full;
+    }
+
+    /// The next append of commits answers `Full` once, although the question before was answered
+    /// with room: another partition took it.
+    pub fn refuse_next_group(&self) {
+        self.lock().next_group_finds_no_room = true;
+    }
+
+    /// Whether that append is still to come.
+    pub fn refuses_next_group(&self) -> bool {
+        self.lock().next_group_finds_no_room
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -149,8 +168,12 @@ impl MemoryLog {
             self.stop(state, Stop::Broken(why.clone()));
             return Err(AppendError::Broken(why));
         }
-        if state.is_full {
+        let no_room = !commits.is_empty() && std::mem::take(&mut state.next_group_finds_no_room);
+        if state.is_full || no_room {
             return Err(AppendError::Full);
+        }
+        if commits.is_empty() {
+            return Ok(());
         }
         let durable = self.tail.borrow().position;
         let mut chain = state.chain;

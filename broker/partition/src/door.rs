@@ -9,21 +9,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use weir_log::blocking::{Blocking, Interrupted};
+use weir_log::blocking::Blocking;
 use weir_log::commit::SideEvent;
-use weir_log::{AppendError, PartitionLog, ReadError};
-use weir_views::ViewError;
-use weir_views::checkpoint::Checkpoint;
-use weir_views::partition::PartitionView;
+use weir_log::{AppendError, PartitionLog};
 use weir_views::store::PartitionFold;
+use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
-use weir_wire::ids::{ChainRevision, Offset, PartitionId, Position, Timestamp, TopicName};
+use weir_wire::ids::{ChainRevision, Offset, PartitionId, Timestamp, TopicName};
 
 use crate::admission::Place;
 use crate::answer::Answer;
 use crate::batch::Batch;
 use crate::chain::Chain;
 use crate::recall::read_one;
+use crate::replay::{ReplayError, replay};
 use crate::saver::Saver;
 use crate::worker::{Request, Snapshot, Worker, shutting_down};
 
@@ -34,8 +33,6 @@ const INBOX_REQUESTS_MAX: usize = 64;
 const INBOX_WAIT: Duration = Duration::from_secs(5);
 /// How long a publisher is told to wait when the inbox stayed full.
 const OVERLOADED_RETRY_MS: u64 = 250;
-/// Bytes of commits read at once in recovery.
-const REPLAY_BYTES: usize = 4 << 20;
 
 /// What a partition needs to be opened.
 pub struct PartitionOptions {
@@ -45,6 +42,8 @@ pub struct PartitionOptions {
     pub partition: PartitionId,
     /// Its log, opened.
     pub log: Arc<dyn PartitionLog>,
+    /// What its log's tail promises: whether a checkpoint beyond it is proof of a loss.
+    pub durability: Durability,
     /// Its checkpoint.
     pub fold: PartitionFold,
     /// The chain as the catalog has it.
@@ -60,9 +59,9 @@ pub struct PartitionOptions {
 /// Why a partition did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Its log cannot be read.
-    #[error("the log cannot be replayed: {0}")]
-    Replay(#[from] ReadError),
+    /// Its log and its checkpoint do not make a view.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// The chain could not be recorded.
     #[error("the chain cannot be recorded: {0}")]
     Append(#[from] AppendError),
@@ -74,10 +73,6 @@ pub enum OpenError {
         /// The catalog's.
         known: ChainRevision,
     },
-    /// The checkpoint is of another history of the log and cannot be replaced. Free some room, or
-    /// delete the checkpoints while the broker is down.
-    #[error("a checkpoint that does not fit the log cannot be replaced: {0}")]
-    Checkpoint(#[from] ViewError),
 }
 
 /// The door to a partition. Cheap to clone; the worker ends after [`close`](Self::close) or with
@@ -91,22 +86,32 @@ pub struct Partition {
 
 impl Partition {
     /// Brings the view up to the log's tail, records the chain if it is new, and starts the worker
-    /// on `runtime`. Recovery replays recorded effects; no plugin runs.
+    /// on `runtime`. Recovery replays recorded effects; no plugin runs. At a full disk a new chain
+    /// is recorded when there is room, and until then publishers hear `storage-full`.
     pub async fn open(
         options: PartitionOptions,
         runtime: &tokio::runtime::Handle,
     ) -> Result<(Self, JoinHandle<()>), OpenError> {
-        let PartitionOptions { topic, partition, log, fold, chain, chain_note, blocking, clock } =
-            options;
+        let PartitionOptions {
+            topic,
+            partition,
+            log,
+            durability,
+            fold,
+            chain,
+            chain_note,
+            blocking,
+            clock,
+        } = options;
         let end = log.tail().borrow().position;
-        let (view, unsaved) = replay(&*log, &fold, &blocking, end).await?;
+        let (view, unsaved) = replay(&*log, &fold, durability, &blocking, end).await?;
         let (at_work, known) = (view.chain(), chain.revision);
         if known < at_work {
             return Err(OpenError::ChainFromBefore { at_work, known });
         }
         let (inbox, requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let place = Place { topic, partition };
-        let saver = Saver::new(fold, blocking, unsaved);
+        let saver = Saver::new(fold, durability, blocking, unsaved);
         let (mut worker, snapshot) = Worker::new(place, Arc::clone(&log), view, saver, clock);
         worker.begin(chain, chain_note).await?;
         let task = runtime.spawn(worker.run(requests));
@@ -213,38 +218,4 @@ impl Pending {
             Err(_) => Err(gone(self.snapshot).await),
         }
     }
-}
-
-/// The view at the log's tail: from the checkpoint if it fits the log, else from the beginning. And
-/// how many commits are not in the checkpoint.
-///
-/// A checkpoint that does not fit is of another history. It is replaced before anything is
-/// appended: once the log had grown beyond it, nothing would tell it from one that fits.
-async fn replay(
-    log: &dyn PartitionLog,
-    fold: &PartitionFold,
-    blocking: &Blocking,
-    tail: Position,
-) -> Result<(PartitionView, u64), OpenError> {
-    let (earliest, _) = log.earliest();
-    let saved = fold.clone();
-    let interrupted = |why: Interrupted| ViewError::Broken(why.to_string());
-    let saved = blocking.run(move || saved.load()).await.map_err(interrupted)?;
-    let fits = |saved: &Checkpoint| earliest <= saved.position() && saved.position() <= tail;
-    let misleads = saved.as_ref().is_some_and(|saved| !fits(saved));
-    let mut view = PartitionView::restore(saved.filter(fits));
-    let mut saved_to = view.next();
-    while view.next() < tail {
-        for stored in log.read(view.next(), REPLAY_BYTES).await? {
-            view.apply(stored.position, &stored.commit);
-        }
-    }
-    if misleads {
-        tracing::warn!("checkpoint does not fit the log; the log was replayed and it is replaced");
-        let (fold, changes) = (fold.clone(), view.take_changes());
-        blocking.run(move || fold.save(changes)).await.map_err(interrupted)??;
-        saved_to = view.next();
-    }
-    let unsaved = view.next().0 - saved_to.0;
-    Ok((view, unsaved))
 }

@@ -16,6 +16,7 @@ mod batch;
 mod waiting;
 mod recall;
 mod saver;
+mod replay;
 mod answer;
 mod counters;
 
@@ -23,4 +24,5 @@ pub use answer::Answer;
 pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber};
 pub use chain::{Chain, Link};
 pub use door::{OpenError, Partition, PartitionOptions, Pending};
+pub use replay::ReplayError;
 pub use worker::Snapshot;

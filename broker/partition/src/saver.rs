@@ -5,12 +5,16 @@
 
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
+use weir_log::PartitionLog;
 use weir_log::blocking::Blocking;
 use weir_log::planted::{Bug, is_planted};
 use weir_views::checkpoint::Changes;
 use weir_views::partition::PartitionView;
 use weir_views::store::PartitionFold;
+use weir_wire::admin::Durability;
 use weir_wire::ids::Position;
+
+use crate::replay::{ReplayError, replay};
 
 /// Commits after which the view's changes go to the checkpoint: it bounds what a restart replays.
 const CHECKPOINT_COMMITS: u64 = 4_096;
@@ -18,6 +22,7 @@ const CHECKPOINT_COMMITS: u64 = 4_096;
 /// A view's way to its checkpoint.
 pub(crate) struct Saver {
     fold: PartitionFold,
+    durability: Durability,
     blocking: Blocking,
     saving: Saving,
     /// Commits in the view whose changes were not taken yet.
@@ -35,8 +40,30 @@ enum Saving {
 
 impl Saver {
     /// Of a view that is `unsaved` commits ahead of what `fold` has.
-    pub(crate) fn new(fold: PartitionFold, blocking: Blocking, unsaved: u64) -> Self {
-        Self { fold, blocking, saving: Saving::Idle, unsaved }
+    pub(crate) fn new(
+        fold: PartitionFold,
+        durability: Durability,
+        blocking: Blocking,
+        unsaved: u64,
+    ) -> Self {
+        Self { fold, durability, blocking, saving: Saving::Idle, unsaved }
+    }
+
+    /// Makes `view` anew, that of all of `log`, which is durable up to `end`: the view at hand has
+    /// more in it than was stored. On an error it stays as it is.
+    pub(crate) async fn rebuild(
+        &mut self,
+        view: &mut PartitionView,
+        log: &dyn PartitionLog,
+        end: Position,
+    ) -> Result<(), ReplayError> {
+        // What was taken was taken from what is stored: changes are taken behind an append.
+        self.finish(view).await;
+        self.save_if_durable(end);
+        self.finish(view).await;
+        let replayed = replay(log, &self.fold, self.durability, &self.blocking, end).await?;
+        (*view, self.unsaved) = replayed;
+        Ok(())
     }
 
     /// One more commit is in the view.

@@ -2,7 +2,8 @@
 //!
 //! Invariants: one worker per log. The view is always the fold of what was appended; what was
 //! appended and is not durable yet has its answers waiting. After a failed append or sync the
-//! worker answers no batch any more: what the disk holds is for recovery to find out.
+//! worker answers no batch any more: what the disk holds is for recovery to find out. Where the disk
+//! has no room for what was judged, the worker goes back to what is stored and stays at work.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -79,11 +80,15 @@ pub(crate) struct Worker {
     place: Place,
     view: PartitionView,
     chain: Chain,
+    /// The catalog's chain, if there was no room to record it when the partition was opened. Nobody
+    /// is judged before it is at work.
+    unrecorded: Option<(Chain, Bytes)>,
     log: Arc<dyn PartitionLog>,
     tail: watch::Receiver<Tail>,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// Applied to the view, not yet given to the log; the last of them stands at `view.next() - 1`.
+    /// Applied to the view, not yet given to the log: `given.next..view.next()`.
     group: Vec<Commit>,
+    given: Given,
     /// Bytes of their events and effects.
     group_bytes: u64,
     /// In order of position: what to say once the tail has passed it.
@@ -98,6 +103,15 @@ pub(crate) struct Worker {
     snapshots: watch::Sender<Snapshot>,
     stopped: Option<Fault>,
     saver: Saver,
+}
+
+/// How the worker stood behind its last append: there it goes back to if a group finds no room.
+struct Given {
+    /// Where the group begins.
+    next: Position,
+    counts: JudgedCounts,
+    /// The chain that was at work, if the group has changed it.
+    chain: Option<Chain>,
 }
 
 impl Worker {
@@ -127,8 +141,10 @@ impl Worker {
                 false => Position(0),
             },
             proven: Position(0),
+            given: Given { next: view.next(), counts: JudgedCounts::default(), chain: None },
+            chain: Chain { revision: view.chain(), links: Vec::new() },
+            unrecorded: None,
             view,
-            chain: Chain::default(),
             tail: log.tail(),
             log,
             clock,
@@ -144,16 +160,38 @@ impl Worker {
     }
 
     /// Puts the catalog's chain to work, and records it if the log does not know it: the broker
-    /// went down between the catalog's record and this partition's.
+    /// went down between the catalog's record and this partition's. If there is no room for that,
+    /// readers are served, and publishers when there is.
     pub(crate) async fn begin(&mut self, chain: Chain, note: Bytes) -> Result<(), AppendError> {
         if self.view.chain() == chain.revision {
             self.chain = chain;
         } else {
-            self.change_chain(chain, note);
-            self.append().await?;
+            self.unrecorded = Some((chain, note));
+            if !self.is_full().await {
+                self.record_chain().await?;
+            }
+        }
+        if let Some((chain, _)) = &self.unrecorded {
+            tracing::warn!(
+                topic = %self.place.topic, partition = %self.place.partition, chain = %chain.revision,
+                "the disk is at its reserve: publishers wait until the chain can be recorded; free some room"
+            );
         }
         self.publish_snapshot();
         Ok(())
+    }
+
+    /// Puts the chain to work for which there was no room when the partition was opened.
+    async fn record_chain(&mut self) -> Result<(), AppendError> {
+        let Some((chain, note)) = self.unrecorded.take() else { return Ok(()) };
+        self.change_chain(chain, note.clone());
+        match self.append().await {
+            Err(AppendError::Full) => {
+                self.unrecorded = self.take_back().await.map(|chain| (chain, note));
+                Ok(())
+            }
+            recorded => recorded,
+        }
     }
 
     pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
@@ -191,13 +229,13 @@ impl Worker {
 
     /// Plans and appends one group of requests; gives back who asked to close, if anyone did.
     async fn take(&mut self, taken: &mut Vec<Request>) -> Option<oneshot::Sender<()>> {
-        let mut full = self.is_full().await;
+        let mut full = self.has_no_room().await;
         let mut closer = None;
         for request in taken.drain(..) {
             // So that one more batch still fits into the room that was asked for.
             if self.group_bytes > GROUP_BYTES_MAX - STORED_BYTES_MAX {
                 self.append_or_stop().await;
-                full = self.is_full().await;
+                full = self.has_no_room().await;
             }
             match request {
                 Request::Publish(_, reply) if self.stopped.is_some() => {
@@ -207,9 +245,15 @@ impl Worker {
                     let _ = reply.send(Err(storage_full()));
                 }
                 Request::Publish(batch, reply) => self.publish(*batch, reply),
-                Request::ChangeChain(_, _, reply) if self.stopped.is_some() || full => {
-                    let fault = self.stopped.clone().unwrap_or_else(storage_full);
-                    let _ = reply.send(Err(fault));
+                Request::ChangeChain(_, _, reply) if self.stopped.is_some() => {
+                    let _ = reply.send(Err(self.stopped.clone().unwrap_or_else(shutting_down)));
+                }
+                Request::ChangeChain(chain, note, reply) if full => {
+                    let waits = self.unrecorded.as_ref().map(|(waits, _)| waits.revision);
+                    if waits.is_some_and(|waits| waits < chain.revision) {
+                        self.unrecorded = Some((chain, note));
+                    }
+                    let _ = reply.send(Err(storage_full()));
                 }
                 Request::ChangeChain(chain, _, reply) if chain.revision <= self.chain.revision => {
                     let _ = reply.send(Err(overtaken(chain.revision, self.chain.revision)));
@@ -219,7 +263,7 @@ impl Worker {
                     let at = self.change_chain(chain, note);
                     self.say_when_durable(at, Waiting::Operator(reply, offset));
                 }
-                Request::Relayed(ordinal) => self.relayed = self.relayed.max(ordinal),
+                Request::Relayed(ordinal) => self.relayed_to(ordinal),
                 Request::OutboxFrom(ordinal, reply) => {
                     let _ = reply.send(self.outbox_from(ordinal));
                 }
@@ -244,6 +288,32 @@ impl Worker {
             .take_while(|position| *position < durable)
             .take(OUTBOX_COMMITS_MAX)
             .collect()
+    }
+
+    /// A relay that says more than it can know must not take the partition down, and what it has not
+    /// seen must not be called delivered.
+    fn relayed_to(&mut self, ordinal: u64) {
+        let emitted = self.view.next_ordinal();
+        if emitted < ordinal {
+            tracing::error!(
+                topic = %self.place.topic, partition = %self.place.partition, ordinal, emitted,
+                "side events were reported as delivered that were never emitted; ignored. Please report it"
+            );
+        } else {
+            self.relayed = self.relayed.max(ordinal);
+        }
+    }
+
+    /// Whether publishers have to wait for room. A chain that waits too goes first.
+    async fn has_no_room(&mut self) -> bool {
+        let full = self.is_full().await;
+        if !full
+            && self.stopped.is_none()
+            && let Err(error) = self.record_chain().await
+        {
+            self.stop(&error.to_string());
+        }
+        full || self.unrecorded.is_some()
     }
 
     /// Whether the disk is at its reserve: asked before anything is judged, since what was judged
@@ -287,8 +357,7 @@ impl Worker {
     /// has to wait at all.
     fn say_when_durable(&mut self, at: Position, waiting: Waiting) {
         // What is still in the group is not in the log, wherever another owner's tail may be.
-        let given = self.view.next().0 - self.group.len() as u64;
-        if at.0 < given && at < self.tail.borrow().position {
+        if at < self.given.next && at < self.tail.borrow().position {
             waiting.durable(&self.log);
         } else {
             self.waiting.push_back((self.last(), waiting));
@@ -317,10 +386,11 @@ impl Worker {
 
     fn change_chain(&mut self, chain: Chain, note: Bytes) -> Position {
         let commit = Commit { chain: chain.revision, note, ..self.empty_commit(Kind::Chain) };
-        self.chain = chain;
+        let before = std::mem::replace(&mut self.chain, chain);
         if is_planted(Bug::SwapGap) {
             self.chain.links.clear();
         }
+        self.given.chain.get_or_insert(before);
         self.apply(commit)
     }
 
@@ -333,30 +403,72 @@ impl Worker {
         commit.relayed = self.relayed;
         let at = self.view.next();
         self.view.apply(at, &commit);
-        if commit.kind != Kind::Mark {
-            self.worth_proving = self.view.next();
-        }
         self.group_bytes += stored_bytes(&commit);
         self.group.push(commit);
         self.saver.applied();
         at
     }
 
-    /// Gives the group to the log.
+    /// Gives the group to the log. Of a group for which there is no room nothing is stored, and the
+    /// caller has to [`take_back`](Self::take_back) what it did.
     async fn append(&mut self) -> Result<(), AppendError> {
-        if self.group.is_empty() {
-            return Ok(());
+        if !self.group.is_empty() {
+            let proven = self.tail.borrow().position;
+            let is_worth_proving = self.group.iter().any(|commit| commit.kind != Kind::Mark);
+            self.group_bytes = 0;
+            self.log.append(self.given.next, std::mem::take(&mut self.group)).await?;
+            self.proven = proven;
+            if is_worth_proving {
+                self.worth_proving = self.view.next();
+            }
         }
-        let first = Position(self.view.next().0 - self.group.len() as u64);
-        self.group_bytes = 0;
-        self.proven = self.tail.borrow().position;
-        self.log.append(first, std::mem::take(&mut self.group)).await
+        self.given = Given { next: self.view.next(), counts: self.counts, chain: None };
+        Ok(())
     }
 
     async fn append_or_stop(&mut self) {
-        if let Err(error) = self.append().await {
+        match self.append().await {
+            Ok(()) => {}
+            Err(AppendError::Full) => drop(self.take_back().await),
+            Err(error) => self.stop(&error.to_string()),
+        }
+    }
+
+    /// There was no room for the group, although it was asked for: someone else took it. Goes back to
+    /// what is stored, as far as it becomes durable, and tells whoever waited for the rest. Gives the
+    /// chain that is not at work after all.
+    async fn take_back(&mut self) -> Option<Chain> {
+        let end = self.given.next;
+        tracing::warn!(
+            topic = %self.place.topic, partition = %self.place.partition,
+            "the disk is at its reserve: what was just judged is not stored, its publishers hear storage-full"
+        );
+        let stays = self.waiting.partition_point(|(at, _)| *at < end);
+        let lost = self.waiting.split_off(stays);
+        let is_known = |tail: &Tail| end <= tail.position || tail.stopped.is_some();
+        let _ = self.tail.wait_for(is_known).await;
+        self.answer_durable();
+        if self.stopped.is_none()
+            && let Err(error) = self.saver.rebuild(&mut self.view, &*self.log, end).await
+        {
             self.stop(&error.to_string());
         }
+        // What was emitted in the group is no more, whoever said it was relayed.
+        self.relayed = self.relayed.min(self.view.next_ordinal());
+        self.counts = self.given.counts;
+        let fault = self.stopped.clone().unwrap_or_else(storage_full);
+        for (_, waiting) in lost {
+            match waiting {
+                Waiting::Retry(_, ref pieces)
+                    if pieces.iter().all(|piece| piece.position < end) =>
+                {
+                    waiting.durable(&self.log);
+                }
+                _ => waiting.failed(fault.clone()),
+            }
+        }
+        let before = self.given.chain.take()?;
+        Some(std::mem::replace(&mut self.chain, before))
     }
 
     /// Answers everyone whose commit the tail has passed; if the log stopped, everyone else too.
@@ -412,6 +524,9 @@ impl Worker {
 
     /// On the tick.
     async fn mark_and_save(&mut self) {
+        if self.unrecorded.is_some() {
+            self.has_no_room().await;
+        }
         self.mark().await;
         if self.saver.has_news() && self.stopped.is_none() {
             self.saver.take(&mut self.view);

@@ -58,7 +58,9 @@ pub struct Script {
 /// What a lying disk skips: planted as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
+    /// Files are not synced.
     Files,
+    /// Names are not synced.
     Folders,
 }
 

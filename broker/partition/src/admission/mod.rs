@@ -31,7 +31,7 @@ use crate::chain::{Chain, LinkVerdict};
 /// or five deep, a loop has no end.
 pub(crate) const HOPS_MAX: u8 = 8;
 
-/// Bytes of events, side events and state that one commit may hold: half of what the log promises
+/// Bytes of events, verdicts, side events and state that one commit may hold: half of what the log promises
 /// room for, twice what a publisher may send, and what every consumer can take beside a chunk of
 /// others. A log that is given a commit over its own limit stops for good.
 pub(crate) const STORED_BYTES_MAX: u64 = GROUP_BYTES_MAX / 2;
@@ -302,11 +302,21 @@ fn bytes_of(event: &Event) -> usize {
 /// Bytes of what can be large in a commit.
 pub(crate) fn stored_bytes(commit: &Commit) -> u64 {
     let of_change = |change: &StateChange| {
-        change.key.len() + change.value.as_ref().map_or(0, |value| value.bytes.len())
+        let value = change.value.as_ref().map_or(0, |value| value.bytes.len());
+        change.plugin.as_str().len() + change.key.len() + value
     };
+    let of_side_event = |side: &SideEvent| {
+        side.plugin.as_str().len() + side.topic.as_str().len() + bytes_of(&side.event)
+    };
+    let of_verdict = |(_, verdict): (u32, &Verdict)| match verdict {
+        Verdict::Accepted | Verdict::Aborted => 0,
+        Verdict::Dropped { plugin } => plugin.len(),
+        Verdict::Rejected(why) => why.plugin.len() + why.code.len() + why.message.len(),
+    };
+    let verdicts: usize = commit.verdicts.runs().map(of_verdict).sum();
     let state: usize = commit.state.iter().map(of_change).sum();
-    let outbox: usize = commit.outbox.iter().map(|side| bytes_of(&side.event)).sum();
-    (commit.data.len() + state + outbox) as u64
+    let outbox: usize = commit.outbox.iter().map(of_side_event).sum();
+    (commit.data.len() + commit.note.len() + verdicts + state + outbox) as u64
 }
 
 /// The same verdicts, the accepted ones aborted.

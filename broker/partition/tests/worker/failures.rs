@@ -110,6 +110,95 @@ async fn a_full_disk_refuses_before_judging_and_accepts_again_when_there_is_room
     assert_eq!(ground.stored().await, ["one a1", "two a2"], "the refused attempt was not counted");
 }
 
+/// Two batches wait to become durable, then a group of a batch, its retry, a side event, a chain and
+/// a question finds no room although there was some when it was asked for.
+#[tokio::test]
+async fn a_judged_group_without_room_is_taken_back_and_the_partition_goes_on() {
+    let ground = Ground::new();
+    let house = ground.open(counting(1, "a")).await;
+    assert_eq!(house.publish(numbered(7, 0), &["durable"]).await, "@0");
+    ground.log.hold_durability();
+    let appended = house.submit(numbered(7, 1), &["appended", EMIT]).await;
+    house.all_is_appended().await;
+    house.all_is_appended().await;
+
+    ground.log.refuse_next_group();
+    let lost = house.submit(numbered(7, 3), &["lost", EMIT]).await;
+    let lost_retry = house.submit(numbered(7, 3), &["lost", EMIT]).await;
+    let retry = house.submit(numbered(7, 0), &["durable"]).await;
+    let retry_of_appended = house.submit(numbered(7, 1), &["appended", EMIT]).await;
+    let asked = house.submit(unnumbered(), &[ASK]).await;
+    let door = house.partition.clone();
+    let change =
+        tokio::spawn(async move { door.change_chain(counting(2, "b"), Bytes::new()).await });
+    while ground.log.refuses_next_group() {
+        tokio::task::yield_now().await;
+    }
+    ground.log.release_durability();
+    assert_eq!(appended.told().await, "@1, @2", "what was stored before is not touched");
+    for told in [lost.told().await, lost_retry.told().await, asked.told().await] {
+        assert_eq!(told, "storage-full");
+    }
+    assert_eq!(retry.told().await, "@0 again");
+    assert_eq!(retry_of_appended.told().await, "@1, @2 again");
+    // The change may have come a group later: then it is made.
+    let changed = soon(change).await.unwrap().is_ok();
+    assert_eq!((house.snapshot().stopped, house.snapshot().counts.accepted), (None, 3));
+
+    assert_eq!(house.publish(unnumbered(), &[ASK]).await, "asked 3", "counted once");
+    assert_eq!(house.publish(numbered(7, 3), &["lost", EMIT]).await, "@3, @4");
+    let mark = if changed { "b" } else { "a" };
+    let stored = ground.stored().await;
+    assert_eq!(stored[3..], [format!("lost {mark}4"), format!("emit {mark}5")]);
+    let side_events = house.partition.outbox(0).await.unwrap();
+    assert_eq!(side_events.iter().map(|side| side.ordinal).collect::<Vec<_>>(), [0, 1]);
+    house.close().await;
+
+    let ground = ground.after_a_crash();
+    let house = ground.open(counting(2, "b")).await;
+    assert_eq!(house.publish(unnumbered(), &[ASK]).await, "asked 5", "the checkpoint is right too");
+}
+
+#[tokio::test]
+async fn a_chain_change_without_room_leaves_the_old_chain_at_work() {
+    let ground = Ground::new();
+    let house = ground.open(counting(1, "a")).await;
+    house.publish(numbered(7, 0), &["one"]).await;
+    ground.log.refuse_next_group();
+    let change = soon(house.partition.change_chain(counting(2, "b"), Bytes::new())).await;
+    assert_eq!(change.unwrap_err().code.as_str(), "storage-full");
+    assert_eq!(house.snapshot().chain.0, 1);
+    assert_eq!(house.publish(numbered(7, 1), &["two"]).await, "@1");
+    let change = soon(house.partition.change_chain(counting(2, "b"), Bytes::new())).await;
+    assert_eq!(change, Ok(Offset(2)), "the same change again");
+    assert_eq!(house.publish(numbered(7, 2), &["three"]).await, "@2");
+    assert_eq!(ground.stored().await, ["one a1", "two a2", "three b3"]);
+}
+
+#[tokio::test]
+async fn a_log_that_breaks_while_a_group_is_taken_back_stops_the_partition() {
+    let ground = Ground::new();
+    let house = ground.open(counting(1, "a")).await;
+    ground.log.hold_durability();
+    let appended = house.submit(numbered(7, 0), &["appended"]).await;
+    house.all_is_appended().await;
+    house.all_is_appended().await;
+    ground.log.refuse_next_group();
+    let lost = house.submit(numbered(7, 1), &["lost"]).await;
+    while ground.log.refuses_next_group() {
+        tokio::task::yield_now().await;
+    }
+    ground.log.fail_next_sync();
+    ground.log.release_durability();
+    assert_eq!(appended.told().await, "storage-broken");
+    assert_eq!(lost.told().await, "storage-broken");
+    assert_eq!(house.publish(numbered(7, 0), &["appended"]).await, "storage-broken");
+    house.close().await;
+    let ground = ground.after_a_crash();
+    let house = ground.open(counting(1, "a")).await;
+    assert_eq!(house.publish(numbered(7, 0), &["appended"]).await, "@0");
+}
+
 #[tokio::test]
 async fn closing_at_a_full_disk_answers_what_was_taken() {
     let ground = Ground::new();

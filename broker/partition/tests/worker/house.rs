@@ -17,6 +17,7 @@ use weir_partition::{
     Answer, Batch, Chain, Mode, OpenError, Origin, Partition, PartitionOptions, Pending, Snapshot,
 };
 use weir_views::store::Store;
+use weir_wire::admin::Durability;
 use weir_wire::fault::Fault;
 use weir_wire::ids::{
     Offset, PartitionId, Position, Principal, ProducerEpoch, ProducerId, Sequence, Timestamp,
@@ -32,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Ground {
     pub log: Arc<MemoryLog>,
     pub clock_ms: Arc<AtomicU64>,
+    pub durability: Durability,
     store: Store,
 }
 
@@ -40,6 +42,7 @@ impl Ground {
         Self {
             log: Arc::new(MemoryLog::new(identity())),
             clock_ms: Arc::new(AtomicU64::new(1_000)),
+            durability: Durability::Durable,
             store: Store::in_memory(),
         }
     }
@@ -55,6 +58,7 @@ impl Ground {
             topic: TopicName::parse("bookings").unwrap(),
             partition: PartitionId(0),
             log: Arc::clone(&self.log) as Arc<dyn PartitionLog>,
+            durability: self.durability,
             fold: self.store.partition(identity().topic, identity().partition),
             chain,
             chain_note: note.into(),
@@ -72,13 +76,18 @@ impl Ground {
 
     /// Somebody deleted the checkpoints.
     pub fn without_checkpoints(self) -> Self {
-        let Self { log, clock_ms, .. } = self;
-        Self { log, clock_ms, ..Self::new() }
+        let Self { log, clock_ms, durability, .. } = self;
+        Self { log, clock_ms, durability, ..Self::new() }
     }
 
     /// The disk forgot everything that was in the log, but not the checkpoints.
     pub fn with_an_empty_log(self) -> Self {
         Self { log: Arc::new(MemoryLog::new(identity())), ..self }
+    }
+
+    /// A topic that asks for no fdatasync: the tail is the system's word.
+    pub fn with_os_durability(self) -> Self {
+        Self { durability: Durability::Os, ..self }
     }
 
     /// The values of all stored events; each stands at its offset.

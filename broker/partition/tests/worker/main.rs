@@ -8,5 +8,8 @@ mod failures;
 mod restart;
 mod chain_change;
 mod outbox;
+mod torture;
 mod house;
 mod counting;
+mod daily;
+mod model;

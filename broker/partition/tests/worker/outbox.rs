@@ -7,7 +7,7 @@ use weir_wire::ids::{PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId};
 use crate::counting::{EMIT, counting};
 use crate::house::{Ground, House, unnumbered};
 
-async fn ordinals(house: &House, from: u64) -> Vec<u64> {
+pub async fn ordinals(house: &House, from: u64) -> Vec<u64> {
     let events = house.partition.outbox(from).await.unwrap();
     events.iter().map(|event| event.ordinal).collect()
 }
@@ -50,6 +50,18 @@ async fn what_was_relayed_is_recorded_with_the_next_commit_and_survives_a_crash(
     let now = house.snapshot();
     assert_eq!((now.relayed, now.next_ordinal, now.outbox_pending), (2, 3, 1));
     assert_eq!(ordinals(&house, now.relayed).await, [2], "once more than never");
+}
+
+#[tokio::test]
+async fn a_relay_that_says_more_than_was_emitted_is_not_believed() {
+    let ground = Ground::new();
+    let house = ground.open(counting(1, "a")).await;
+    house.publish(unnumbered(), &[EMIT]).await;
+    house.partition.relayed(2).await;
+    house.partition.relayed(u64::MAX).await;
+    assert_eq!(house.publish(unnumbered(), &[EMIT]).await, "@1");
+    assert_eq!((house.snapshot().relayed, house.snapshot().outbox_pending), (0, 2));
+    assert_eq!(ordinals(&house, 0).await, [0, 1]);
 }
 
 #[tokio::test]

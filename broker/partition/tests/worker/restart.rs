@@ -1,11 +1,15 @@
 //! What a restart brings back: with a checkpoint, without one, and with one that lies.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use weir_log::PartitionLog;
 use weir_log::commit::Kind;
 use weir_wire::ids::Position;
 
 use crate::counting::{ASK, EMIT, REFUSE, counting};
-use crate::house::{Ground, House, numbered, unnumbered};
+use crate::house::{Ground, House, numbered, soon, unnumbered};
+use crate::outbox::ordinals;
 
 /// What can be seen of a partition: a retry of everything, the state, the outbox.
 async fn look(house: &House) -> Vec<String> {
@@ -113,7 +117,7 @@ async fn what_was_not_durable_was_never_judged() {
 
 #[tokio::test]
 async fn a_checkpoint_ahead_of_the_log_is_not_believed() {
-    let ground = Ground::new();
+    let ground = Ground::new().with_os_durability();
     lived_in(&ground).await.close().await;
     let ground = ground.with_an_empty_log();
     let house = ground.open(counting(1, "a")).await;
@@ -123,7 +127,7 @@ async fn a_checkpoint_ahead_of_the_log_is_not_believed() {
 
 #[tokio::test]
 async fn a_checkpoint_ahead_of_the_log_is_not_believed_later_either() {
-    let ground = Ground::new();
+    let ground = Ground::new().with_os_durability();
     lived_in(&ground).await.close().await;
     let ground = ground.with_an_empty_log();
     let house = ground.open(counting(1, "a")).await;
@@ -138,6 +142,64 @@ async fn a_checkpoint_ahead_of_the_log_is_not_believed_later_either() {
     let house = ground.open(counting(1, "a")).await;
     assert_eq!(house.publish(unnumbered(), &[ASK]).await, "asked 20");
     assert_eq!(house.publish(numbered(7, 19), &["another"]).await, "@19 again");
+}
+
+#[tokio::test]
+async fn a_durable_log_shorter_than_its_checkpoint_is_refused() {
+    let ground = Ground::new();
+    lived_in(&ground).await.close().await;
+    let end = ground.after_a_crash();
+    let position = end.log.tail().borrow().position;
+    let ground = end.with_an_empty_log();
+    for _ in 0..2 {
+        let error = ground.try_open(counting(1, "a")).await.map(drop).unwrap_err();
+        let sentence = format!(
+            "positions 1 to {position} were durable and are missing at the end of the log: \
+             restore the log from a copy; if this directory is a copy taken while a broker ran, or \
+             the log was put back to an older state on purpose, delete views/ and start again"
+        );
+        assert_eq!(error.to_string(), sentence);
+        assert_eq!(ground.log.tail().borrow().position, Position(1), "nothing was written");
+    }
+    let ground = ground.without_checkpoints();
+    let house = ground.open(counting(1, "a")).await;
+    assert_eq!(house.publish(numbered(7, 0), &["one"]).await, "@0", "the operator has decided");
+}
+
+#[tokio::test]
+async fn a_partition_opened_at_a_full_disk_serves_readers_and_records_the_chain_later() {
+    let ground = Ground::new();
+    lived_in(&ground).await.close().await;
+    let ground = ground.after_a_crash();
+    ground.log.set_full(true);
+    let house = ground.open(counting(5, "b")).await;
+    assert_eq!(ground.stored().await.len(), 4, "readers are served");
+    assert_eq!(ordinals(&house, 1).await, [1]);
+    assert_eq!(house.publish(numbered(8, 1), &["one"]).await, "storage-full");
+    let change = soon(house.partition.change_chain(counting(6, "c"), Bytes::new())).await;
+    assert_eq!(change.unwrap_err().code.as_str(), "storage-full");
+    assert_eq!((house.snapshot().chain.0, house.snapshot().stopped), (1, None));
+
+    // Room for the question, none for the answer.
+    ground.log.set_full(false);
+    ground.log.refuse_next_group();
+    assert_eq!(house.publish(numbered(8, 1), &["one"]).await, "storage-full");
+    assert_eq!(house.publish(numbered(8, 1), &["one"]).await, "@4");
+    assert_eq!(ground.stored().await[4], "one c7", "by the catalog's last chain");
+    assert_eq!(house.snapshot().chain.0, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_that_waited_for_room_is_recorded_though_nobody_publishes() {
+    let ground = Ground::new();
+    lived_in(&ground).await.close().await;
+    let ground = ground.after_a_crash();
+    ground.log.set_full(true);
+    let house = ground.open(counting(5, "b")).await;
+    ground.log.set_full(false);
+    let mut snapshot = house.partition.snapshot();
+    let recorded = async { snapshot.wait_for(|now| now.chain.0 == 5).await.map(drop) };
+    tokio::time::timeout(Duration::from_secs(11), recorded).await.unwrap().unwrap();
 }
 
 #[tokio::test]
