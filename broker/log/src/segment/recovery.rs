@@ -8,9 +8,11 @@
 //! - the mark beside the segments says so.
 //!
 //! Promises: nothing that was durable is cut; nothing that is not understood is touched; the tail
-//! is synced before anyone sees it, since what survived a kill may be in the page cache only.
+//! is written again and synced before anyone sees it, since what survived a kill may be in the page
+//! cache only, and the cache may hold it for written after a sync that failed.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -125,7 +127,7 @@ impl Folder<'_> {
             return Ok(index);
         }
         let mut walk = Walk::new(file.as_ref(), 0, length, *chain, CHUNK_BYTES);
-        let (index, obstacle) = self.follow(&mut walk, &path)?;
+        let (index, _, obstacle) = self.follow(&mut walk, &path)?;
         if let Some(obstacle) = obstacle {
             let from = walk.chain.position;
             let to = good_again(walk, self.identity, from.next());
@@ -168,7 +170,7 @@ impl Folder<'_> {
             length = length.saturating_sub(1);
         }
         let mut walk = Walk::new(active_file.as_ref(), 0, length, chain, CHUNK_BYTES);
-        let (active, obstacle) = self.follow(&mut walk, &path)?;
+        let (active, proven, obstacle) = self.follow(&mut walk, &path)?;
         // A log that was there has its OPEN record, and trimming keeps a durable commit.
         let was_there = chain.position != Position(0) || !self.options.may_create;
         if active.bytes == 0 && sealed.is_empty() && was_there {
@@ -188,25 +190,44 @@ impl Folder<'_> {
         if active.bytes == 0 && sealed.is_empty() {
             return begin(self.folder, self.identity, self.options, active_file);
         }
+        self.write_again(active_file.as_ref(), &active, proven.max(self.marked)).map_err(io)?;
         active_file.sync().map_err(io)?;
         self.disk.sync_folder(self.folder).map_err(|error| OpenError::io(self.folder, error))?;
         Ok(Recovered { sealed, active, active_file })
     }
 
-    /// Reads as far as commits follow each other.
+    /// What is not known to be durable is written a second time: if a sync failed before the
+    /// process ended, the kernel holds these bytes for written when they are not, and syncing them
+    /// would do nothing.
+    fn write_again(&self, file: &dyn DiskFile, index: &Index, proven: Position) -> io::Result<()> {
+        let from = index.before_position(proven).map_or(0, |entry| entry.place);
+        let mut place = if proven < index.end.position { from } else { index.bytes };
+        let mut chunk = Vec::new();
+        while place < index.bytes {
+            chunk.resize((index.bytes - place).min(CHUNK_BYTES as u64) as usize, 0);
+            file.read_exact_at(&mut chunk, place)?;
+            file.write_all_at(&chunk, place)?;
+            place += chunk.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Reads as far as commits follow each other. Gives what they say to have been durable, too.
     fn follow(
         &self,
         walk: &mut Walk<'_>,
         path: &Path,
-    ) -> Result<(Index, Option<Obstacle>), OpenError> {
+    ) -> Result<(Index, Position, Option<Obstacle>), OpenError> {
         let mut index = Index::empty(walk.chain);
+        let mut proven = Position(0);
         loop {
             match walk.next() {
                 Ok(Some(envelope)) => {
                     let noted = Noted::of(&envelope, walk.chain);
                     index.note(noted, self.options.index_interval_bytes);
+                    proven = proven.max(envelope.link.durable);
                 }
-                Ok(None) => return Ok((index, None)),
+                Ok(None) => return Ok((index, proven, None)),
                 Err(Obstacle::Io(error)) => return Err(OpenError::io(path, error)),
                 Err(Obstacle::Unreadable(Unreadable::Version(version))) => {
                     return Err(OpenError::Version { path: path.to_owned(), version });
@@ -216,7 +237,7 @@ impl Folder<'_> {
                 Err(Obstacle::Misplaced(why)) if walk.place == 0 => {
                     return Err(OpenError::Misplaced { path: path.to_owned(), why });
                 }
-                Err(obstacle) => return Ok((index, Some(obstacle))),
+                Err(obstacle) => return Ok((index, proven, Some(obstacle))),
             }
         }
     }

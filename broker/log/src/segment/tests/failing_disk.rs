@@ -96,6 +96,28 @@ async fn after_any_failure_nothing_is_written_and_nothing_acknowledged_is_lost()
     }
 }
 
+/// Found by the simulation, seed 1134: a sync fails, the process ends, the page cache survives and
+/// counts as clean; recovery takes the commit for durable, and the next power cut takes it away.
+#[tokio::test]
+async fn what_a_failed_sync_left_in_the_cache_is_written_again() {
+    let (disk, machine) = simulated();
+    let log = open(&machine, &small()).unwrap();
+    let mut worker = Worker::new();
+    let stored = put(&log, Position(1), &[worker.commit(&[1], 100)]).await;
+    let syncs = failing_at(&disk, 1);
+    let lost = worker.commit(&[1], 100);
+    log.append(Position(2), vec![lost.clone()]).await.unwrap();
+    let mut tail = log.tail();
+    tail.wait_for(|tail| tail.stopped.is_some()).await.unwrap();
+    assert_eq!(syncs.load(Ordering::SeqCst), 2, "the write went well, the sync did not");
+    disk.set_hook(|_| Fate::Done);
+    disk.kill();
+    let again = read_all(&open(&machine, &small()).unwrap()).await;
+    assert_eq!(again.len(), stored.len() + 1, "it is in the cache");
+    disk.power_cut(|| false);
+    assert_eq!(read_all(&open(&machine, &small()).unwrap()).await, again);
+}
+
 #[tokio::test]
 async fn a_mark_or_index_that_cannot_be_written_stops_nothing() {
     let (disk, machine) = simulated();
