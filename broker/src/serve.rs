@@ -20,7 +20,7 @@ use crate::broker::{Broker, Ground};
 use crate::home::{Home, HomeError};
 use crate::listen::{ListenError, Listener};
 use crate::shelf::{Shelf, ShelfError};
-use crate::wall_clock::now;
+use crate::wall_clock::WallClock;
 
 /// Threads that judge at least: a rule that burns its whole time budget holds one of them, and the
 /// other partitions must not notice.
@@ -189,13 +189,13 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
     .await?;
     let admin_addr = admin_listener.local_addr()?;
 
-    let judges = Judges::start()?;
+    let (judges, clock) = (Judges::start()?, WallClock::start());
     let broker = Broker::open(Ground {
         machine: Machine::real(),
         log_dir: home.log_dir(),
         store: Store::open(&home.views_dir())?,
         plugins: Arc::new(Shelf::open(&home)?),
-        clock: Arc::new(now),
+        clock: clock.clock(),
         judges: judges.handle(),
         token: home.token(),
     })
@@ -209,7 +209,7 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
         let stopped = async move {
             let _ = admin_stop.wait_for(|stop| *stop).await;
         };
-        if let Err(error) = admin::serve(admin_listener, control, token, stopped).await {
+        if let Err(error) = admin::serve(admin_listener, control, clock, token, stopped).await {
             tracing::error!(%error, "the admin API stopped");
         }
     });

@@ -2,27 +2,37 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use weir_wire::admin::{
-    BindingSpec, Chain, PluginDescription, Status, TopicDescription, TopicSpec,
+    BindingSpec, Chain, ClockStatus, PluginDescription, Status, TopicDescription, TopicSpec,
 };
 use weir_wire::ids::{PluginName, TopicName};
 
 use super::body::{ComponentBody, JsonBody, Names};
 use super::problem::Refusal;
 use crate::control::{Control, ControlError};
+use crate::wall_clock::WallClock;
 
 type Counter = State<Arc<Control>>;
+type Machine = Extension<Arc<WallClock>>;
 type Answer<T> = Result<Json<T>, Refusal>;
 
 const OPENAPI: &str = include_str!("../../openapi.json");
 
-pub async fn status(State(control): Counter) -> Json<Status> {
-    Json(control.status().await)
+pub async fn status(State(control): Counter, Extension(clock): Machine) -> Json<Status> {
+    Json(Status { clock_alarm: clock.status().alarm, ..control.status().await })
+}
+
+pub async fn clock(Extension(clock): Machine) -> Json<ClockStatus> {
+    Json(clock.status())
+}
+
+pub async fn accept_clock(Extension(clock): Machine) -> Json<ClockStatus> {
+    Json(clock.accept())
 }
 
 pub async fn topics(State(control): Counter) -> Json<Vec<TopicDescription>> {

@@ -16,13 +16,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::control::Control;
 use crate::home::Token;
+use crate::wall_clock::WallClock;
 use guard::Guard;
 use problem::Refusal;
 
@@ -34,11 +35,12 @@ const LINGER: Duration = Duration::from_secs(5);
 pub async fn serve(
     listener: TcpListener,
     control: Arc<Control>,
+    clock: Arc<WallClock>,
     token: Token,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let guard = Guard::new(token, listener.local_addr()?.ip());
-    let door = router(routes::all(), control, guard);
+    let door = router(routes::all(), control, guard).layer(Extension(clock));
     let (tell, told) = oneshot::channel();
     let stopping = async move {
         shutdown.await;

@@ -25,6 +25,8 @@ pub fn all() -> Vec<Route<Arc<Control>>> {
     let route = |method, path, handler| Route { method, path, handler };
     vec![
         route(Method::GET, "/v1/status", get(handlers::status)),
+        route(Method::GET, "/v1/clock", get(handlers::clock)),
+        route(Method::POST, "/v1/clock/accept", post(handlers::accept_clock)),
         route(Method::GET, "/v1/topics", get(handlers::topics)),
         route(Method::POST, "/v1/topics", post(handlers::create_topic)),
         route(Method::GET, "/v1/topics/{topic}", get(handlers::topic)),

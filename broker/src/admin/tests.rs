@@ -77,7 +77,12 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
         "retention_bytes": null, "partitions": [] });
     let changed_at = json!({ "partition": 0, "offset": 0 });
     check("Problem", &Problem { code: String::new(), message: String::new() });
-    check("Status", &Status { version: String::new(), topics: 0, partitions: 0, stopped: vec![] });
+    let (version_text, stopped) = (String::new(), vec![]);
+    let status =
+        Status { version: version_text, topics: 0, partitions: 0, stopped, clock_alarm: None };
+    check("Status", &status);
+    let (wall, broker) = (Timestamp(0), Timestamp(0));
+    check("ClockStatus", &ClockStatus { wall, broker, ahead_ms: 0, alarm: None });
     check("TopicSpec", &serde_json::from_value::<TopicSpec>(json!({ "name": "t" })).unwrap());
     check("TopicDescription", &serde_json::from_value::<TopicDescription>(description).unwrap());
     check("PartitionDescription", &PartitionDescription::default());

@@ -22,6 +22,8 @@ mod serve;
 mod topic;
 mod publish;
 mod consume;
+mod status;
+mod clock;
 mod plugin;
 mod chain;
 mod compile;
@@ -86,6 +88,8 @@ enum Command {
     /// Upload plugins, and bind them to topics.
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(plugin::Plugin),
+    Status(status::StatusArguments),
+    Clock(clock::ClockArguments),
     Demo(DemoArguments),
     /// Compile a component; the broker runs this in a child process.
     #[command(hide = true)]
@@ -171,6 +175,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Publish(publish) => publish.run(context, output).await,
             Command::Consume(consume) => consume.run(context).await,
             Command::Plugin(plugin) => plugin.run(context, output).await,
+            Command::Status(status) => status.run(context, output).await,
+            Command::Clock(clock) => clock.run(context, output).await,
             Command::Demo(DemoArguments {}) => demo(output).await,
             Command::Compile(compile) => compile.run(),
         }
@@ -340,6 +346,8 @@ mod tests {
               publish  Publish the lines of a file, and count what became of each
               consume  Print the events of a topic, one line of JSON each
               plugin   Upload plugins, and bind them to topics
+              status   Show the broker at a glance, and what an operator has to act on
+              clock    Show the broker's clock beside the machine's, or confirm the machine's
               demo     Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap
               help     Print this message or the help of the given subcommand(s)
 

@@ -154,7 +154,7 @@ fn described(plugin: &PluginDescription) -> String {
 }
 
 /// A time to the second; the number itself where it lies beyond the calendar.
-fn when(time: Timestamp) -> String {
+pub fn when(time: Timestamp) -> String {
     let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
     let date = OffsetDateTime::from_unix_timestamp(seconds).ok();
     date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_else(|| time.to_string())

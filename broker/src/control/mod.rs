@@ -66,6 +66,8 @@ impl Control {
             topics: topics.len() as u32,
             partitions: topics.iter().map(|topic| topic.width()).sum(),
             stopped,
+            // The clock is the machine's: the door knows.
+            clock_alarm: None,
         }
     }
 

@@ -10,8 +10,8 @@ use reqwest::{Method, RequestBuilder, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_wire::admin::{
-    BindingSpec, Chain, ChainChange, PluginDescription, PluginVersion, Problem, Status,
-    TopicDescription, TopicSpec,
+    BindingSpec, Chain, ChainChange, ClockStatus, PluginDescription, PluginVersion, Problem,
+    Status, TopicDescription, TopicSpec,
 };
 use weir_wire::ids::{PluginName, TopicName};
 
@@ -103,6 +103,16 @@ impl Admin {
     /// The broker at a glance.
     pub async fn status(&self) -> Result<Status, AdminError> {
         self.ask(Method::GET, &["status"]).await
+    }
+
+    /// The broker's clock beside the machine's.
+    pub async fn clock(&self) -> Result<ClockStatus, AdminError> {
+        self.ask(Method::GET, &["clock"]).await
+    }
+
+    /// Says that the machine's clock is right although it was set: the broker's time follows it.
+    pub async fn accept_clock(&self) -> Result<ClockStatus, AdminError> {
+        self.ask(Method::POST, &["clock", "accept"]).await
     }
 
     /// All topics of users.

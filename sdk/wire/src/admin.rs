@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! GET    /v1/status                                  Status
+//! GET    /v1/clock                                   ClockStatus
+//! POST   /v1/clock/accept                            ClockStatus
 //! GET    /v1/topics                                  [TopicDescription]
 //! POST   /v1/topics                  TopicSpec       TopicDescription
 //! GET    /v1/topics/{topic}                          TopicDescription
@@ -47,6 +49,22 @@ pub struct Status {
     pub partitions: u32,
     /// Partitions that stand still, with the reason: an operator has to act.
     pub stopped: Vec<String>,
+    /// What is wrong with the machine's clock, if anything: an operator has to act.
+    #[serde(default)]
+    pub clock_alarm: Option<String>,
+}
+
+/// The machine's clock, and how far the broker believes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockStatus {
+    /// The machine's time.
+    pub wall: Timestamp,
+    /// The broker's time.
+    pub broker: Timestamp,
+    /// By how many ms the machine's is ahead of the broker's; negative if it is behind.
+    pub ahead_ms: i64,
+    /// What is wrong, if anything.
+    pub alarm: Option<String>,
 }
 
 /// When an answer may leave.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use expect_test::{Expect, expect};
+use weir_log::Commit;
 use weir_log::commit::Kind;
 use weir_plugin_host::{
     BatchContext, Change, Emitted, EventContext, FaultCause, PluginFault, Refusal, Stage,
@@ -18,13 +19,13 @@ use weir_plugin_host::{
 use weir_views::partition::PartitionView;
 use weir_wire::admin::FailurePolicy;
 use weir_wire::ids::{
-    ChainRevision, PartitionId, PluginName, Principal, ProducerEpoch, ProducerId, Sequence,
+    ChainRevision, Offset, PartitionId, PluginName, Principal, ProducerEpoch, ProducerId, Sequence,
     Timestamp, TopicName,
 };
 use weir_wire::record_batch::{BatchBuilder, BatchLimits, Compression, Event, Record, RecordBatch};
-use weir_wire::verdict::Verdict;
+use weir_wire::verdict::{Rejection, Verdict, Verdicts};
 
-use super::{Place, Plan, admit};
+use super::{Place, Plan, admit, stored_bytes};
 use crate::batch::{Batch, Mode, Origin, SideNumber};
 use crate::chain::{Chain, Link};
 
@@ -454,4 +455,21 @@ fn a_batch_of_which_the_plugins_make_too_much_is_refused_and_leaves_nothing() {
             refuse: too-large
             commit 0: accepted; stores [a:count,emit]; a = 1; emits #0 "a 1" hop 1
         "#]]);
+}
+
+#[test]
+fn the_room_a_commit_takes_counts_what_its_verdicts_say() {
+    let mut verdicts = Verdicts::default();
+    for number in 0..1_000 {
+        verdicts.push(Verdict::Rejected(Rejection {
+            plugin: "limit".to_owned(),
+            code: "no".to_owned(),
+            message: format!("{number:0500}"),
+            retry_after_ms: None,
+            fault: false,
+        }));
+    }
+    let empty = Commit::empty(Kind::Batch, Timestamp(0), ChainRevision(0), Offset(0));
+    assert_eq!(stored_bytes(&empty), 0);
+    assert_eq!(stored_bytes(&Commit { verdicts, ..empty }), 1_000 * (5 + 2 + 500));
 }

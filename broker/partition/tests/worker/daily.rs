@@ -69,7 +69,7 @@ impl Stage for Daily {
         if value.starts_with(DROP) {
             return Ok(StageVerdict::Drop);
         }
-        let key = event.key.unwrap()[0];
+        let key = event.key.map_or(0, |key| key[0]);
         let (passed, noticed) = self.count(key);
         if passed < limit_of(self.revision) {
             self.pending = Some(Pending { key, count: (passed + 1, noticed), notice: None });

@@ -1,5 +1,6 @@
 //! What a restart brings back: with a checkpoint, without one, and with one that lies.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,9 @@ use weir_log::commit::Kind;
 use weir_wire::ids::Position;
 
 use crate::counting::{ASK, EMIT, REFUSE, counting};
+use crate::daily::daily;
 use crate::house::{Ground, House, numbered, soon, unnumbered};
+use crate::model::DAY_MS;
 use crate::outbox::ordinals;
 
 /// What can be seen of a partition: a retry of everything, the state, the outbox.
@@ -164,6 +167,31 @@ async fn a_durable_log_shorter_than_its_checkpoint_is_refused() {
     let ground = ground.without_checkpoints();
     let house = ground.open(counting(1, "a")).await;
     assert_eq!(house.publish(numbered(7, 0), &["one"]).await, "@0", "the operator has decided");
+}
+
+#[tokio::test]
+async fn a_day_does_not_open_again_when_the_clock_is_set_back_across_a_restart() {
+    let ground = Ground::new();
+    let noon = 10 * DAY_MS + DAY_MS / 2;
+    ground.clock_ms.store(noon, Ordering::Relaxed);
+    let house = ground.open(daily(1)).await;
+    let told = house.publish(numbered(7, 0), &["a", "b", "c", "d"]).await;
+    assert_eq!(told, "@0, @1, @2, limit 3");
+    house.crash().await;
+    let mut ground = ground.after_a_crash().without_checkpoints();
+    for (restart, clock) in [noon - DAY_MS, noon - 10 * DAY_MS, noon].into_iter().enumerate() {
+        ground.clock_ms.store(clock, Ordering::Relaxed);
+        let house = ground.open(daily(1)).await;
+        let told = house.publish(numbered(7, 4 + restart as u32), &["e"]).await;
+        assert_eq!(told, "limit 3", "with the clock at {clock}");
+        assert_eq!(house.snapshot().time.0, noon);
+        assert_eq!(ordinals(&house, 0).await, [0], "one notice a day");
+        house.close().await;
+        ground = ground.after_a_crash();
+    }
+    ground.clock_ms.store(noon + DAY_MS, Ordering::Relaxed);
+    let house = ground.open(daily(1)).await;
+    assert_eq!(house.publish(numbered(7, 7), &["f"]).await, "@3", "the next day does");
 }
 
 #[tokio::test]
