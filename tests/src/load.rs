@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use weir_client::{
-    Admin, AdminError, Client, ClientConfig, ClientError, Consumer, ConsumerOptions, Delivery,
+    Admin, AdminError, Client, ClientConfig, ClientError, ConsumedBatch, Consumer, ConsumerOptions, Delivery,
     Event, From, Producer, ProducerOptions, Verdict,
 };
 use weir_wire::admin::{BindingSpec, Durability, TopicSpec};
@@ -301,10 +301,7 @@ pub async fn consume(
             };
             let batch = batch.expect("it follows for ever").unwrap();
             done.events += batch.events.len() as u64;
-            for (offset, event) in &batch.events {
-                let stored = stored(offset.0, event);
-                shared.ledger().given(batch.partition.0, &stored);
-            }
+            given(&shared, &batch);
             if rng.bool() {
                 done.commits += u64::from(commit(&mut consumer, &group, &shared).await);
             }
@@ -312,6 +309,13 @@ pub async fn consume(
         consumer.close().await;
     }
     done
+}
+
+/// Shows the ledger what a consumer was given.
+pub fn given(shared: &Shared, batch: &ConsumedBatch) {
+    for (offset, event) in &batch.events {
+        shared.ledger().given(batch.partition.0, &stored(offset.0, event));
+    }
 }
 
 /// Commits what the consumer was given; whether it was confirmed.
