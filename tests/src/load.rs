@@ -239,22 +239,33 @@ impl Sender {
         self.settle(burst).await
     }
 
-    /// Publishes until it is told to stop; gives how many events have no answer.
-    pub async fn run(mut self, mut rng: fastrand::Rng, stop: watch::Receiver<bool>) -> u64 {
+    /// Publishes until it is told to stop.
+    pub async fn run(mut self, mut rng: fastrand::Rng, stop: watch::Receiver<bool>) -> Unanswered {
         /// Events sent before the answers of the first are awaited, at most.
         const BURST_EVENTS_MAX: u64 = 16;
-        let mut unanswered = 0;
+        let mut unanswered = Unanswered::default();
         while !*stop.borrow() {
             let events = rng.u64(1..=BURST_EVENTS_MAX);
-            let failures = self.publish(&mut rng, events).await;
-            for failure in &failures {
-                assert!(matches!(failure, ClientError::Unknown), "a producer gave up: {failure}");
+            for failure in self.publish(&mut rng, events).await {
+                match failure {
+                    ClientError::Unknown => unanswered.unknown += 1,
+                    other => unanswered.refused.push(format!("producer {}: {other}", self.number)),
+                }
             }
-            unanswered += failures.len() as u64;
         }
         self.producer.close().await;
         unanswered
     }
+}
+
+/// Events that a producer got no verdict for.
+#[derive(Debug, Default)]
+pub struct Unanswered {
+    /// How many the SDK gave up on.
+    pub unknown: u64,
+    /// What the broker said where it refused to judge. Nothing that the crowd sends gives it a
+    /// reason to.
+    pub refused: Vec<String>,
 }
 
 /// What some consumers did.
@@ -369,7 +380,8 @@ pub async fn read_all(client: &Client, has_notices: bool) -> Topics {
     Topics { events, notices }
 }
 
-async fn read_topic(client: &Client, name: &str) -> Vec<Vec<Stored>> {
+/// Everything that one topic holds.
+pub async fn read_topic(client: &Client, name: &str) -> Vec<Vec<Stored>> {
     let width = client.topic(&topic(name)).await.unwrap().partitions;
     let mut all = vec![Vec::new(); width as usize];
     for partition in 0..width {
@@ -433,7 +445,7 @@ pub async fn tend<T>(broker: &mut Broker, work: impl Future<Output = T>) -> (T, 
 /// Many producers and consumers at work.
 pub struct Crowd {
     stop: watch::Sender<bool>,
-    producers: JoinSet<u64>,
+    producers: JoinSet<Unanswered>,
     consumers: JoinSet<Consumed>,
     groups: Vec<String>,
     shared: Shared,
@@ -475,13 +487,15 @@ impl Crowd {
         }
     }
 
-    /// Ends them when every event has its answer: how many have none, and what was consumed. The
-    /// broker runs.
-    pub async fn finish(mut self, client: &Client) -> (u64, Consumed) {
+    /// Ends them when every event has its answer, or none: which have none, and what was consumed.
+    /// The broker runs.
+    pub async fn finish(mut self, client: &Client) -> (Unanswered, Consumed) {
         self.stop.send_replace(true);
-        let (mut unanswered, mut consumed) = (0, Consumed::default());
+        let (mut unanswered, mut consumed) = (Unanswered::default(), Consumed::default());
         while let Some(ended) = self.producers.join_next().await {
-            unanswered += ended.unwrap();
+            let more = ended.unwrap();
+            unanswered.unknown += more.unknown;
+            unanswered.refused.extend(more.refused);
         }
         while let Some(ended) = self.consumers.join_next().await {
             let more = ended.unwrap();

@@ -6,7 +6,8 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 use tempfile::TempDir;
@@ -88,14 +89,12 @@ impl Mount {
         self.folder.path().join("mount")
     }
 
-    /// Cuts its power: what was not synced by now is gone. Nobody can use it until
-    /// [`repair`](Self::repair).
-    ///
-    /// `shutdown` without `-f` is EXT4_GOING_FLAGS_NOLOGFLUSH: even what the journal has finished
-    /// and not written stays unwritten.
-    pub fn cut_power(&self) -> Result<(), String> {
+    /// What cuts its power. Made some time before it is needed, it is ready to cut at once.
+    pub fn knife(&self) -> Result<Knife, String> {
         program("xfs_io", "xfsprogs")?;
-        run(system("xfs_io").args(["-x", "-c", "shutdown"]).arg(self.path()))
+        let mut command = system("xfs_io");
+        command.arg("-x").arg(self.path()).stdin(Stdio::piped()).stdout(Stdio::null());
+        command.stderr(Stdio::piped()).spawn().map(Knife).map_err(|error| error.to_string())
     }
 
     /// Unmounts it and mounts it again, as after a power cut. Nobody may have a file of it open.
@@ -107,6 +106,24 @@ impl Mount {
     fn mount(&self) -> Result<(), String> {
         let image = self.image.as_ref().expect("one in memory is never mounted again");
         run(system("mount").args(["-o", "loop"]).arg(image).arg(self.path()))
+    }
+}
+
+/// See [`Mount::knife`].
+pub struct Knife(Child);
+
+impl Knife {
+    /// What was not synced by now is gone. Nobody can use the file system until
+    /// [`Mount::repair`].
+    ///
+    /// `shutdown` without `-f` is EXT4_GOING_FLAGS_NOLOGFLUSH: even what the journal has finished
+    /// and not written stays unwritten.
+    pub fn cut(mut self) -> Result<(), String> {
+        let mut stdin = self.0.stdin.take().expect("it is piped");
+        stdin.write_all(b"shutdown\n").map_err(|error| error.to_string())?;
+        drop(stdin);
+        let output = self.0.wait_with_output().map_err(|error| error.to_string())?;
+        if output.status.success() { Ok(()) } else { Err(format!("xfs_io: {output:?}")) }
     }
 }
 

@@ -21,15 +21,20 @@ pub struct Fault {
     pub paths: Vec<OsString>,
 }
 
-/// The words that make a command suffer `fault`; the calls that are watched are written to `trace`.
+/// The words that make a command suffer `fault`; the calls that it names are written to `trace`.
 pub fn inject(fault: &Fault, trace: &Path) -> Vec<OsString> {
+    inject_one(fault, &fault.syscalls, trace)
+}
+
+/// The same, but only `syscall` suffers; the others that the fault names are only watched.
+pub fn inject_one(fault: &Fault, syscall: &str, trace: &Path) -> Vec<OsString> {
     let mut words: Vec<OsString> = ["strace", "-D", "-f", "-qq", "-y", "-s0"].map(Into::into).into();
     if !fault.effect.starts_with("signal") {
         words.push("--seccomp-bpf".into());
     }
     words.extend(["-e".into(), format!("trace={}", fault.syscalls).into()]);
-    let Fault { syscalls, when, effect, .. } = fault;
-    words.extend(["-e".into(), format!("inject={syscalls}:{effect}:when={when}").into()]);
+    let Fault { when, effect, .. } = fault;
+    words.extend(["-e".into(), format!("inject={syscall}:{effect}:when={when}").into()]);
     words.extend(["-e", "signal=none"].map(Into::into));
     for path in &fault.paths {
         words.extend(["-P".into(), path.clone()]);
