@@ -36,7 +36,9 @@ impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
         let identity = Identity { topic: id, partition: PartitionId(0) };
         let owned = dir.to_owned();
         let log = tokio::task::spawn_blocking(move || {
-            SegmentLog::open(&owned, identity, Options::default())
+            // The reserve is kept for these: cursors and an operator's changes go on without room
+            // for events.
+            SegmentLog::open(&owned, identity, Options { reserve_bytes: 0, ..Options::default() })
         })
         .await
         .map_err(|error| Fault::new(Code::Internal, error.to_string()))?

@@ -147,6 +147,22 @@ pub async fn bind_rule(admin: &Admin, edition: usize) {
     insist("a binding", |_| None, bind).await;
 }
 
+impl Shared {
+    /// The broker said that nothing of these was done.
+    pub fn refused(&self, names: &[Name]) {
+        for name in names {
+            self.ledger().told(*name, Told::Rejected(Code::StorageFull.as_str().to_owned()));
+        }
+    }
+}
+
+impl Burst {
+    /// Its events.
+    pub fn names(&self) -> Vec<Name> {
+        self.0.iter().map(|(name, _)| *name).collect()
+    }
+}
+
 /// One producer of the test: its events are numbered, and about users and days that others write
 /// about, too.
 pub struct Sender {
