@@ -36,7 +36,6 @@ const CI_STEP: u64 = 8;
 const CI_MAX: Duration = Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the log's reserve of min(5 %, 1 GiB): with 64 MiB this disk is always full"]
 async fn full_and_free_again() {
     let mut row = Row::begin("R7", "full disk");
     let mount = match Mount::tmpfs(DISK_BYTES) {
