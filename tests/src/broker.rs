@@ -161,7 +161,12 @@ impl Broker {
         let (folder, data_dir) = (self.folder.path(), self.data_dir.as_os_str());
         let mut words: Vec<&OsStr> = wrapper.iter().map(OsString::as_os_str).collect();
         let program = program();
-        words.extend([program.as_os_str(), OsStr::new("serve"), OsStr::new("--data-dir"), data_dir]);
+        words.extend([
+            program.as_os_str(),
+            OsStr::new("serve"),
+            OsStr::new("--data-dir"),
+            data_dir,
+        ]);
         words.extend(["--listen", &self.data, "--admin", &self.admin].map(OsStr::new));
         let (child, ended, ready) = serve(folder, &words);
         (self.child, self.ended) = (Some(child), ended);

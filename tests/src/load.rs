@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use weir_client::{
-    Admin, AdminError, Client, ClientConfig, ClientError, ConsumedBatch, Consumer, ConsumerOptions, Delivery,
-    Event, From, Producer, ProducerOptions, Verdict,
+    Admin, AdminError, Client, ClientConfig, ClientError, ConsumedBatch, Consumer, ConsumerOptions,
+    Delivery, Event, From, Producer, ProducerOptions, Verdict,
 };
 use weir_wire::admin::{BindingSpec, Durability, TopicSpec};
 use weir_wire::fault::Code;
@@ -138,11 +138,8 @@ pub async fn bind_rule(admin: &Admin, edition: usize) {
             serde_json::json!({ "limit": LIMIT, "time": "event", "notice": NOTICES, "key": "event" })
         }
     };
-    let spec = BindingSpec {
-        config: Some(config),
-        emit: vec![topic(NOTICES)],
-        ..BindingSpec::default()
-    };
+    let spec =
+        BindingSpec { config: Some(config), emit: vec![topic(NOTICES)], ..BindingSpec::default() };
     let bind = async || admin.bind(&topic(EVENTS), &rule, &spec).await.map(drop);
     insist("a binding", |_| None, bind).await;
 }
@@ -204,7 +201,8 @@ impl Sender {
         for _ in 0..events {
             let name = Name { producer: self.number, number: self.next };
             self.next += 1;
-            let (user, day) = (format!("user-{}", rng.u64(..USERS)), FIRST_DAY + name.number / DAY_EVENTS);
+            let (user, day) =
+                (format!("user-{}", rng.u64(..USERS)), FIRST_DAY + name.number / DAY_EVENTS);
             let value = name.value(self.padding);
             self.shared.ledger().sent(name, &user, day, value.clone());
             let event = Event {
@@ -417,7 +415,8 @@ pub async fn read_topic(client: &Client, name: &str) -> Vec<Vec<Stored>> {
 }
 
 fn stored(offset: u64, event: &Event) -> Stored {
-    let bytes = |value: &Option<Bytes>| value.as_ref().map_or_else(Vec::new, |value| value.to_vec());
+    let bytes =
+        |value: &Option<Bytes>| value.as_ref().map_or_else(Vec::new, |value| value.to_vec());
     let headers = event.headers.iter().map(|header| (header.name.clone(), bytes(&header.value)));
     Stored { offset, value: bytes(&event.value), headers: headers.collect() }
 }

@@ -28,7 +28,8 @@ pub fn inject(fault: &Fault, trace: &Path) -> Vec<OsString> {
 
 /// The same, but only `syscall` suffers; the others that the fault names are only watched.
 pub fn inject_one(fault: &Fault, syscall: &str, trace: &Path) -> Vec<OsString> {
-    let mut words: Vec<OsString> = ["strace", "-D", "-f", "-qq", "-y", "-s0"].map(Into::into).into();
+    let mut words: Vec<OsString> =
+        ["strace", "-D", "-f", "-qq", "-y", "-s0"].map(Into::into).into();
     if !fault.effect.starts_with("signal") {
         words.push("--seccomp-bpf".into());
     }

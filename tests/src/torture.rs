@@ -1,8 +1,9 @@
 //! How large a test of the torture runs, with which seed, and where it writes down what it did.
 //!
-//! Three variables of the environment, which `cargo xtask torture` sets: `WEIR_TORTURE_SIZE` (`ci`,
-//! the default, or `release`), `WEIR_SEED` (a number; by default chance's), `WEIR_TORTURE_RESULTS`
-//! (a file that gets one line of JSON from each [`Row`]; without it nothing is written).
+//! Four variables of the environment, which `cargo xtask torture` sets: `WEIR_TORTURE_SIZE` (`ci`,
+//! the default, or `release`), `WEIR_SEED` (a number; by default chance's), `WEIR_TORTURE_MINUTES`
+//! (a row of the release begins nothing new after them; by default it runs to its end), and
+//! `WEIR_TORTURE_RESULTS` (a file that gets one line of JSON from each [`Row`]).
 //!
 //! Promises: a row that was begun leaves exactly one line, also when it panics.
 
@@ -69,9 +70,13 @@ impl Row {
         fastrand::Rng::with_seed(self.seed)
     }
 
-    /// How long it has been at work.
-    pub fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+    /// Whether it may begin something new. With every landing it has `ci_max`.
+    pub fn has_time(&self, ci_max: Duration) -> bool {
+        let minutes = std::env::var("WEIR_TORTURE_MINUTES").ok();
+        let minutes = minutes.map(|text| text.parse().expect("WEIR_TORTURE_MINUTES is a number"));
+        let release_max =
+            minutes.map_or(Duration::MAX, |minutes: u64| Duration::from_secs(minutes * 60));
+        self.began.elapsed() < sized(ci_max, release_max)
     }
 
     /// Adds to one of its counts.
@@ -104,7 +109,9 @@ impl Row {
         let Some(path) = std::env::var_os("WEIR_TORTURE_RESULTS") else { return };
         let results = File::options().create(true).append(true).open(&path);
         // One write, so that rows side by side do not mix their lines.
-        if let Err(error) = results.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())) {
+        if let Err(error) =
+            results.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+        {
             eprintln!("{}: {error}", path.display());
         }
     }
