@@ -43,7 +43,9 @@ impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
     ) -> Result<Self, Fault> {
         let identity = Identity { topic: id, partition: PartitionId(0) };
         let (stands_on, dir) = (machine.clone(), dir.to_owned());
-        let options = Options { may_create, ..Options::default() };
+        // The reserve is kept for these: cursors and an operator's changes go on without room for
+        // events.
+        let options = Options { may_create, reserve_bytes: 0, ..Options::default() };
         let open = move || SegmentLog::open(&stands_on, &dir, identity, options);
         let log = machine
             .blocking

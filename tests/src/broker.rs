@@ -1,37 +1,67 @@
 //! A broker as users have it: the program `weir serve` in a process of its own, on free ports, in
 //! a folder that goes with it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 /// How long a start may take on a machine that is busy with other tests.
 const READY_WAIT_MAX: Duration = Duration::from_secs(120);
 /// How long the broker may take to come to a state that it promised.
 const STATE_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// A running broker. Killed when dropped.
+/// A broker that runs, or that can be started. Killed when dropped.
 pub struct Broker {
     folder: TempDir,
-    child: Child,
+    data_dir: PathBuf,
+    child: Option<Child>,
     data: String,
     admin: String,
+    /// Turns true when its output ends, which is when it does.
+    ended: watch::Receiver<bool>,
 }
 
 impl Broker {
     /// Starts one in a new folder.
     pub fn start() -> Self {
+        let mut broker = Self::prepare("127.0.0.1:0", "127.0.0.1:0");
+        broker.start_again();
+        broker
+    }
+
+    /// One that does not run yet, with a loopback address of its own: it may be down for a while,
+    /// and nobody else takes its ports meanwhile.
+    pub fn for_crashes() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // 127.64.0.0/10, by process and broker; clients' own sockets are on 127.0.0.1.
+        let low = (process << 8 | number & 0xff) & 0x3f_ffff;
+        let address = Ipv4Addr::from_bits(0x7f40_0000 | low);
+        Self::prepare(&format!("{address}:4433"), &format!("{address}:4480"))
+    }
+
+    fn prepare(data: &str, admin: &str) -> Self {
         let folder = TempDir::new().unwrap();
-        let (child, data, admin) = serve(folder.path(), "127.0.0.1:0", "127.0.0.1:0");
-        Self { folder, child, data, admin }
+        let data_dir = folder.path().join("weir-data");
+        let (data, admin) = (data.to_owned(), admin.to_owned());
+        let ended = watch::channel(true).1;
+        Self { folder, data_dir, child: None, data, admin, ended }
+    }
+
+    /// Keeps its data there.
+    pub fn set_data_dir(&mut self, data_dir: PathBuf) {
+        self.data_dir = data_dir;
     }
 
     /// A folder for the test's own files.
@@ -40,11 +70,11 @@ impl Broker {
     }
     /// The data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("weir-data")
+        self.data_dir.clone()
     }
     /// The file that tells clients how to reach it.
     pub fn context(&self) -> PathBuf {
-        self.data_dir().join("client.toml")
+        self.data_dir.join("client.toml")
     }
     /// The address of the data protocol, `ip:port`.
     pub fn data_address(&self) -> &str {
@@ -85,26 +115,74 @@ impl Broker {
 
     /// Stops it as an operator does (SIGTERM) and waits for an orderly end.
     pub fn stop(&mut self) {
-        self.signal(Signal::TERM);
-        let status = self.child.wait().unwrap();
+        let status = self.end(Signal::TERM);
         assert!(status.success(), "the broker ended with {status}: {}", self.log());
     }
 
     /// Ends it as a power cut of the process would (SIGKILL).
     pub fn kill(&mut self) {
-        self.signal(Signal::KILL);
-        self.child.wait().unwrap();
+        self.end(Signal::KILL);
+    }
+
+    /// Tells it to end, and waits until it has. It may have ended before.
+    pub fn end(&mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        self.wait()
+    }
+
+    /// Sends a signal; it may have ended before.
+    pub fn signal(&self, signal: Signal) {
+        // Not waited for yet, so the number is still its own.
+        let _ = kill_process(self.pid(), signal);
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it was started");
+        child.wait().unwrap()
+    }
+
+    /// Returns once it has ended, by whatever. May be dropped.
+    pub async fn ended(&self) {
+        // An error is the end of the thread that tells of it, which is the same.
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
     }
 
     /// Starts it again, on the same folder and the same ports.
     pub fn start_again(&mut self) {
-        let (child, ..) = serve(self.folder.path(), &self.data, &self.admin);
-        self.child = child;
+        if let Err(status) = self.start_under(&[]) {
+            panic!("the broker ended with {status} instead of becoming ready: {}", self.log());
+        }
+    }
+
+    /// Starts it with these words in front of its command line; `Err` if it ended before it was
+    /// ready.
+    pub fn start_under(&mut self, wrapper: &[OsString]) -> Result<(), ExitStatus> {
+        let (folder, data_dir) = (self.folder.path(), self.data_dir.as_os_str());
+        let mut words: Vec<&OsStr> = wrapper.iter().map(OsString::as_os_str).collect();
+        let program = program();
+        words.extend([
+            program.as_os_str(),
+            OsStr::new("serve"),
+            OsStr::new("--data-dir"),
+            data_dir,
+        ]);
+        words.extend(["--listen", &self.data, "--admin", &self.admin].map(OsStr::new));
+        let (child, ended, ready) = serve(folder, &words);
+        (self.child, self.ended) = (Some(child), ended);
+        let Some(line) = ready else { return Err(self.wait()) };
+        let (data, admin) =
+            addresses(&line).unwrap_or_else(|| panic!("not the ready line: {line:?}"));
+        (self.data, self.admin) = (data.to_owned(), admin.to_owned());
+        Ok(())
     }
 
     /// Deletes the views; only while it does not run.
     pub fn delete_views(&self) {
-        fs::remove_dir_all(self.data_dir().join("views")).unwrap();
+        match fs::remove_dir_all(self.data_dir.join("views")) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            deleted => deleted.unwrap(),
+        }
     }
 
     /// What it told its operator so far.
@@ -112,17 +190,18 @@ impl Broker {
         fs::read_to_string(self.folder().join("serve.log")).unwrap()
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).unwrap();
+    fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().expect("it was started"))
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -177,37 +256,42 @@ pub fn program() -> PathBuf {
     program
 }
 
-/// Starts a broker and waits until it is ready; gives its addresses.
-fn serve(folder: &Path, data: &str, admin: &str) -> (Child, String, String) {
+/// Starts a broker and waits for its ready line; `None` if it ended without.
+fn serve(folder: &Path, words: &[&OsStr]) -> (Child, watch::Receiver<bool>, Option<String>) {
     let log = File::options().create(true).append(true).open(folder.join("serve.log")).unwrap();
-    let mut child = Command::new(program())
-        .args(["serve", "--data-dir", "weir-data", "--listen", data, "--admin", admin])
+    let mut child = Command::new(words[0])
+        .args(&words[1..])
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
         .spawn()
         .unwrap();
-    let first_line = first_line(&mut child);
-    let Ok(line) = first_line.recv_timeout(READY_WAIT_MAX) else {
-        let _ = child.kill();
-        let told = fs::read_to_string(folder.join("serve.log")).unwrap();
-        panic!("the broker did not become ready: {told}");
-    };
-    let (data, admin) = addresses(&line).unwrap_or_else(|| panic!("not the ready line: {line:?}"));
-    (child, data.to_owned(), admin.to_owned())
+    let (first_line, ended) = follow(&mut child);
+    match first_line.recv_timeout(READY_WAIT_MAX) {
+        Ok(line) => (child, ended, Some(line)),
+        Err(RecvTimeoutError::Disconnected) => (child, ended, None),
+        Err(RecvTimeoutError::Timeout) => {
+            let _ = child.kill();
+            let told = fs::read_to_string(folder.join("serve.log")).unwrap();
+            panic!("the broker did not become ready: {told}");
+        }
+    }
 }
 
-fn first_line(child: &mut Child) -> Receiver<String> {
+/// Its first line, and the end of its output.
+fn follow(child: &mut Child) -> (Receiver<String>, watch::Receiver<bool>) {
     let (tell, told) = sync_channel(1);
+    let (end, ended) = watch::channel(false);
     let stdout = BufReader::new(child.stdout.take().unwrap());
     std::thread::spawn(move || {
         // Reads on to the end, so that the broker never waits for a reader.
         for line in stdout.lines().map_while(Result::ok) {
             let _ = tell.try_send(line);
         }
+        end.send_replace(true);
     });
-    told
+    (told, ended)
 }
 
 fn addresses(line: &str) -> Option<(&str, &str)> {

@@ -5,7 +5,11 @@
 //! else's decoder. Not here: the stories themselves, see `tests/stories.rs`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod load;
 pub mod broker;
+pub mod strace;
+pub mod machine;
+pub mod torture;
 pub mod segments;
 pub mod rule;
 pub mod flights;

@@ -6,6 +6,7 @@ mod checks;
 mod codegen;
 mod guests;
 mod layers;
+mod torture;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ enum Chore {
     Lint,
     /// Who may use whom: crates, rooms of heavy guests, modules
     Layers,
+    /// Crashes, power cuts and failing disks at the size of a release; writes tests/results/
+    Torture(torture::Torture),
     /// Generates sdk/wire/src/proto.rs from the schema
     Codegen {
         /// Change nothing; fail where the file is not current
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Chore::Test => checks::run("test", checks::TEST),
         Chore::Lint => checks::run("lint", checks::LINT),
         Chore::Layers => layers::run(&root()),
+        Chore::Torture(wanted) => torture::run(&wanted),
         Chore::Codegen { check } => codegen::run(check),
         Chore::Guests { check } => guests::run(check),
     };

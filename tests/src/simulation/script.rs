@@ -114,7 +114,15 @@ impl Script {
             }
             9 => {
                 then(0, Action::DiskTakes([20, 500, 5_000][chance.usize(0..3)]));
-                then(chance.u64(20..400), Action::DiskTakes(2));
+                let after = chance.u64(20..400);
+                if chance.bool() {
+                    // Whatever waits for the disk is lost.
+                    then(after, Action::PowerCut);
+                    then(chance.u64(1..80), Action::DiskTakes(2));
+                    then(0, Action::Start);
+                } else {
+                    then(after, Action::DiskTakes(2));
+                }
             }
             10 => {
                 // A stopped partition waits for the operator, who restarts the broker.
