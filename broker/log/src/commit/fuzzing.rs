@@ -1,0 +1,28 @@
+//! The door for `fuzz/`, in its builds only.
+
+use bytes::Bytes;
+use weir_wire::ids::Timestamp;
+
+use super::{Encoder, Envelope};
+
+/// Reads the commit at the beginning of `bytes`; what is one is written, and read again.
+///
+/// # Panics
+/// If it is not the same then.
+pub fn read(bytes: &Bytes) {
+    let Ok(envelope) = Envelope::parse(bytes) else { return };
+    assert!(envelope.bytes <= bytes.len(), "a commit ends where its bytes do");
+    assert_eq!(Envelope::claimed_bytes(bytes), Some(envelope.bytes));
+    for at in [0, envelope.max_timestamp.0, u64::MAX] {
+        let _ = envelope.offset_at(Timestamp(at));
+    }
+    let link = envelope.link;
+    let Ok(stored) = envelope.open() else { return };
+    let mut written = Vec::new();
+    if Encoder::default().encode(&mut written, &link, &stored.commit).is_err() {
+        return;
+    }
+    let again = Envelope::parse(&written.into()).expect("a written commit is read");
+    assert_eq!(again.link, link);
+    assert_eq!(again.open().expect("whole"), stored);
+}
