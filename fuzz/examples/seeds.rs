@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use prost::Message;
 use tokio::runtime::Builder;
-use weir_log::commit::{
-    Identity, Kind, Produced, SideEvent, StateChange, StateValue,
-};
+use weir_log::commit::{Identity, Kind, Produced, SideEvent, StateChange, StateValue};
 use weir_log::segment::{Options, SegmentLog};
 use weir_log::{Commit, PartitionLog};
 use weir_wire::ids::{
@@ -54,7 +52,11 @@ impl Seeds {
             }
         }
         for (number, compression) in Compression::ALL.into_iter().enumerate() {
-            self.put("record_batch", &format!("small-{number}"), &[&batch(&[5, 9, 7], compression)])?;
+            self.put(
+                "record_batch",
+                &format!("small-{number}"),
+                &[&batch(&[5, 9, 7], compression)],
+            )?;
             // Decompresses to more than is taken.
             let zeros = Event { value: Some(vec![0; 17 << 20].into()), ..Event::default() };
             let mut builder = BatchBuilder::default();
@@ -70,7 +72,8 @@ impl Seeds {
     async fn logs(&self) -> Outcome {
         let folder = tempfile::tempdir()?;
         let identity = Identity { topic: TopicId(7), partition: PartitionId(3) };
-        let options = Options { segment_bytes: 2_000, index_interval_bytes: 300, ..Options::default() };
+        let options =
+            Options { segment_bytes: 2_000, index_interval_bytes: 300, ..Options::default() };
         let log = SegmentLog::open(folder.path(), identity, options)?;
         let (mut at, mut offset, mut ordinal) = (Position(1), Offset(0), 0);
         for round in 0..6 {
@@ -84,7 +87,8 @@ impl Seeds {
         log.close().await?;
         for file in fs::read_dir(folder.path())? {
             let path = file?.path();
-            let (name, bytes) = (path.file_name().unwrap_or_default().to_string_lossy(), fs::read(&path)?);
+            let (name, bytes) =
+                (path.file_name().unwrap_or_default().to_string_lossy(), fs::read(&path)?);
             let first = name.starts_with("00000000000000000000");
             match path.extension() {
                 Some(ending) if ending == "index" => self.put("index", &name, &[&bytes])?,
@@ -103,21 +107,51 @@ impl Seeds {
     fn frames(&self) -> Outcome {
         use proto::client_frame::Kind as Client;
         use proto::server_frame::Kind as Server;
-        let hello = proto::Hello { protocol_version: 1, token: "a5".repeat(32), client: "seed".into() };
+        let hello =
+            proto::Hello { protocol_version: 1, token: "a5".repeat(32), client: "seed".into() };
         self.frame("hello", 0, &hello)?;
         let offsets = vec![proto::PartitionOffset { partition: 1, offset: 300 }];
         let (group, topic) = ("readers".to_owned(), "flights".to_owned());
         for (name, kind) in [
-            ("publish", Client::Publish(proto::PublishRequest { topic: topic.clone(), ..Default::default() })),
-            ("subscribe", Client::Subscribe(proto::SubscribeRequest { until_offset: Some(9), ..Default::default() })),
-            ("list", Client::ListOffsets(proto::ListOffsetsRequest { partitions: vec![0, 1], ..Default::default() })),
-            ("commit", Client::CommitOffsets(proto::CommitOffsetsRequest { group, topic, offsets: offsets.clone() })),
+            (
+                "publish",
+                Client::Publish(proto::PublishRequest {
+                    topic: topic.clone(),
+                    ..Default::default()
+                }),
+            ),
+            (
+                "subscribe",
+                Client::Subscribe(proto::SubscribeRequest {
+                    until_offset: Some(9),
+                    ..Default::default()
+                }),
+            ),
+            (
+                "list",
+                Client::ListOffsets(proto::ListOffsetsRequest {
+                    partitions: vec![0, 1],
+                    ..Default::default()
+                }),
+            ),
+            (
+                "commit",
+                Client::CommitOffsets(proto::CommitOffsetsRequest {
+                    group,
+                    topic,
+                    offsets: offsets.clone(),
+                }),
+            ),
         ] {
             self.frame(name, 1, &proto::ClientFrame { kind: Some(kind) })?;
         }
         let judged = proto::Judged { verdicts: Some((&verdicts()).into()), ..Default::default() };
         let result = Some(proto::publish_answer::Result::Judged(judged));
-        let fault = proto::Fault { code: "overloaded".into(), retry_after_ms: Some(5), ..Default::default() };
+        let fault = proto::Fault {
+            code: "overloaded".into(),
+            retry_after_ms: Some(5),
+            ..Default::default()
+        };
         for (name, kind) in [
             ("judged", Server::Publish(proto::PublishAnswer { correlation: 1, result })),
             ("fault", Server::Fault(fault)),
@@ -137,11 +171,26 @@ impl Seeds {
         let id = 7_u64.to_be_bytes();
         let relay = (1_u64 << 62 | 7).to_be_bytes();
         let (number, small) = (|n: u64| n.to_be_bytes(), |n: u32| n.to_be_bytes());
-        let head = [&[1][..], &number(5), &number(9), &number(6), &number(70_000), &number(4), &number(2), &number(4), b"{}"];
-        let batch = |first, count, offset| [&small(first)[..], &small(count), &number(offset), &[1], &number(60_000)].concat();
+        let head = [
+            &[1][..],
+            &number(5),
+            &number(9),
+            &number(6),
+            &number(70_000),
+            &number(4),
+            &number(2),
+            &number(4),
+            b"{}",
+        ];
+        let batch = |first, count, offset| {
+            [&small(first)[..], &small(count), &number(offset), &[1], &number(60_000)].concat()
+        };
         let rows: [(Vec<u8>, Vec<u8>); 7] = [
             (vec![1], head.concat()),
-            ([&[2, 5][..], b"limit", b"alice"].concat(), [&[1][..], &number(1 << 40), b"ten"].concat()),
+            (
+                [&[2, 5][..], b"limit", b"alice"].concat(),
+                [&[1][..], &number(1 << 40), b"ten"].concat(),
+            ),
             ([&[3][..], &id].concat(), [&[0, 1][..], &small(44), &number(60_000)].concat()),
             ([&[4][..], &id, &number(5)].concat(), batch(40, 3, 0)),
             ([&[4][..], &id, &number(6)].concat(), batch(43, 2, 3)),
@@ -166,11 +215,15 @@ impl Seeds {
         let chain = format!(
             r#"{{"revision":1,"bindings":[{{"plugin":"limit","version":1,"digest":"{digest}","order":0,"config":{{"limit":10,"x":1.5}},"on_failure":"closed","emit":["notices"],"limits":{limits}}}]}}"#
         );
-        let topic = |name: &str, id: u32| format!(
-            r#"{{"change":"topic-created","topic":{{"name":"{name}","id":{id},"partitions":2,"durability":"durable","retention_ms":null,"retention_bytes":5,"created_at":1}}}}"#
-        );
+        let topic = |name: &str, id: u32| {
+            format!(
+                r#"{{"change":"topic-created","topic":{{"name":"{name}","id":{id},"partitions":2,"durability":"durable","retention_ms":null,"retention_bytes":5,"created_at":1}}}}"#
+            )
+        };
         let catalog = [
-            topic("notices", 16), topic("flights", 17), pushed.clone(),
+            topic("notices", 16),
+            topic("flights", 17),
+            pushed.clone(),
             format!(r#"{{"change":"chain-changed","topic":17,"chain":{chain}}}"#),
             r#"{"change":"producer-ids-reserved","up_to":1000}"#.to_owned(),
             r#"{"change":"plugin-deleted","name":"limit","version":1}"#.to_owned(),
@@ -179,7 +232,8 @@ impl Seeds {
         let offsets = "{\"change\":\"committed\",\"group\":\"a\",\"topic\":16,\"partition\":0,\"offset\":5}\n{\"change\":\"topic-deleted\",\"topic\":16}";
         let binding = r#"{"version":"1","order":-1,"config":{"limit":10},"on_failure":"open","emit":["notices"],"limits":{"fuel":5}}"#;
         let spec = r#"{"name":"flights","partitions":4,"durability":"os","retention_ms":1,"retention_bytes":2}"#;
-        let status = r#"{"version":"0.1.0","topics":1,"partitions":4,"stopped":["flights/0: full"]}"#;
+        let status =
+            r#"{"version":"0.1.0","topics":1,"partitions":4,"stopped":["flights/0: full"]}"#;
         let config = r#"{"limit":2,"key":"/a~1b/c","time":"event","notice":"notices"}"#;
         let change = format!(r#"{{"chain":{chain},"since":[{{"partition":0,"offset":5}}]}}"#);
         for (what, name, text) in [
@@ -254,7 +308,12 @@ fn full(first_offset: Offset, ordinal: u64, round: u32) -> Commit {
     Commit {
         events: 3,
         max_timestamp: Timestamp(900),
-        producer: Some(Produced { id: ProducerId(77), epoch: ProducerEpoch(2), first, last: first.plus(4) }),
+        producer: Some(Produced {
+            id: ProducerId(77),
+            epoch: ProducerEpoch(2),
+            first,
+            last: first.plus(4),
+        }),
         relayed: ordinal,
         verdicts: verdicts(),
         state: vec![

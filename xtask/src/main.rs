@@ -4,6 +4,7 @@
 
 mod checks;
 mod codegen;
+mod fuzz;
 mod guests;
 mod layers;
 
@@ -27,6 +28,14 @@ enum Chore {
     Lint,
     /// Who may use whom: crates, rooms of heavy guests, modules
     Layers,
+    /// Feeds hostile bytes to every decoder
+    Fuzz {
+        /// Names of files in fuzz/src/bin; all if none is given
+        targets: Vec<String>,
+        /// How long each is searched with mutations, after its corpus
+        #[arg(long, default_value_t = fuzz::SECONDS_DEFAULT)]
+        seconds: u64,
+    },
     /// Generates sdk/wire/src/proto.rs from the schema
     Codegen {
         /// Change nothing; fail where the file is not current
@@ -46,6 +55,7 @@ fn main() -> ExitCode {
         Chore::Test => checks::run("test", checks::TEST),
         Chore::Lint => checks::run("lint", checks::LINT),
         Chore::Layers => layers::run(&root()),
+        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Codegen { check } => codegen::run(check),
         Chore::Guests { check } => guests::run(check),
     };

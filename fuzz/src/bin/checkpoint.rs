@@ -57,7 +57,8 @@ fn ask(mut view: PartitionView, rows: &BTreeMap<Vec<u8>, Vec<u8>>) {
     if view.next_offset() > Offset(i64::MAX as u64) || view.next().next() == view.next() {
         return;
     }
-    for time in [view.time(), Timestamp(view.time().0.saturating_add(1 << 40)), Timestamp(u64::MAX)] {
+    for time in [view.time(), Timestamp(view.time().0.saturating_add(1 << 40)), Timestamp(u64::MAX)]
+    {
         let mark = Commit {
             relayed: view.relayed(),
             ..Commit::empty(Kind::Mark, time, view.chain(), view.next_offset())

@@ -22,7 +22,9 @@ fuzz_target!(|input: &[u8]| {
         0 => drop(read::<proto::Hello>(*head, &body, HELLO_FRAME)),
         1 => drop(read::<proto::ClientFrame>(*head, &body, CLIENT_FRAME)),
         _ => {
-            let Some(frame) = read::<proto::ServerFrame>(*head, &body, SERVER_FRAME) else { return };
+            let Some(frame) = read::<proto::ServerFrame>(*head, &body, SERVER_FRAME) else {
+                return;
+            };
             look_inside(frame);
         }
     });

@@ -12,7 +12,8 @@ use weir_fuzz::bounded;
 use weir_views::catalog::{Catalog, CatalogChange};
 use weir_views::offsets::{CommittedOffsets, OffsetChange};
 use weir_wire::admin::{
-    BindingSpec, Chain, ChainChange, PluginDescription, Problem, Status, TopicDescription, TopicSpec,
+    BindingSpec, Chain, ChainChange, PluginDescription, Problem, Status, TopicDescription,
+    TopicSpec,
 };
 
 // The first byte: what the rest is.

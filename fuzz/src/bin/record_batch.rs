@@ -6,9 +6,7 @@ use bytes::Bytes;
 use kafka_protocol::records::RecordBatchDecoder;
 use libfuzzer_sys::fuzz_target;
 use weir_fuzz::{bounded, seal};
-use weir_wire::record_batch::{
-    BatchBuilder, BatchLimits, Compression, Event, RecordBatch, Records,
-};
+use weir_wire::record_batch::{BatchBuilder, BatchLimits, Event, RecordBatch, Records};
 
 fuzz_target!(|input: &[u8]| {
     let mut row = Bytes::copy_from_slice(input);
@@ -23,9 +21,18 @@ fuzz_target!(|input: &[u8]| {
     compare(&batch, &events);
 });
 
+/// Small, so that a bomb that chance makes is a matter of microseconds; the bombs in the corpus have
+/// right checksums and meet the real limits above.
+const SMALL: BatchLimits = BatchLimits {
+    batch_bytes_max: 64 << 10,
+    decompressed_bytes_max: 256 << 10,
+    events_max: 10_000,
+    event_bytes_max: 128 << 10,
+};
+
 fn open(bytes: Bytes) -> Option<(RecordBatch, Vec<Event>)> {
     let batch = RecordBatch::parse(bytes).ok()?;
-    let records = batch.open(&BatchLimits::default()).ok()?;
+    let records = batch.open(&SMALL).ok()?;
     let events = walk(&records);
     let mut builder = BatchBuilder::default();
     events.iter().for_each(|event| builder.push(&event.as_record()));
@@ -38,7 +45,7 @@ fn open(bytes: Bytes) -> Option<(RecordBatch, Vec<Event>)> {
 /// Built anew, a batch may be a little longer than it was.
 const STORED: BatchLimits = BatchLimits {
     batch_bytes_max: usize::MAX,
-    decompressed_bytes_max: 64 << 20,
+    decompressed_bytes_max: 1 << 20,
     events_max: u32::MAX,
     event_bytes_max: usize::MAX,
 };
@@ -68,5 +75,4 @@ fn compare(batch: &RecordBatch, events: &[Event]) {
         let known = |name: &str| theirs.headers.keys().any(|key| key.as_str() == name);
         assert!(ours.headers.len() > 64 || ours.headers.iter().all(|ours| known(&ours.name)));
     }
-    let _ = Compression::ALL;
 }

@@ -47,7 +47,8 @@ fn recover(folder: &Path, path: &Path, before: &[u8]) {
     let runtime = runtime();
     runtime.block_on(read_and_append(&log));
     drop(log);
-    let again = SegmentLog::open(folder, IDENTITY, options).expect("what was recovered opens again");
+    let again =
+        SegmentLog::open(folder, IDENTITY, options).expect("what was recovered opens again");
     drop(again);
 }
 

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use weir_wire::ids::Timestamp;
+use weir_wire::record_batch::stamp;
 
+use super::format::leader_epoch;
 use super::{Encoder, Envelope};
 
 /// Reads the commit at the beginning of `bytes`; what is one is written, and read again.
@@ -17,12 +19,18 @@ pub fn read(bytes: &Bytes) {
         let _ = envelope.offset_at(Timestamp(at));
     }
     let link = envelope.link;
-    let Ok(stored) = envelope.open() else { return };
+    let Ok(mut stored) = envelope.open() else { return };
     let mut written = Vec::new();
     if Encoder::default().encode(&mut written, &link, &stored.commit).is_err() {
         return;
     }
     let again = Envelope::parse(&written.into()).expect("a written commit is read");
+    // The writer stamps the data; what was read may have another reign's number there.
+    if !stored.commit.data.is_empty() {
+        let mut data = stored.commit.data.to_vec();
+        stamp(&mut data, stored.commit.first_offset, leader_epoch(link.reign));
+        stored.commit.data = data.into();
+    }
     assert_eq!(again.link, link);
     assert_eq!(again.open().expect("whole"), stored);
 }
