@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use tokio::sync::Mutex;
+use weir_log::segment::Machine;
 use weir_views::offsets::{
     Committed, CommittedOffsets, OFFSETS_TOPIC, OFFSETS_TOPIC_ID, OffsetChange,
 };
@@ -11,11 +12,12 @@ use weir_wire::fault::Fault;
 use weir_wire::ids::{GroupName, Offset, PartitionId, TopicId};
 
 use crate::internal_topic::InternalTopic;
-use crate::wall_clock::now;
+use crate::wall_clock::Clock;
 
 /// The offsets and their log.
 pub struct GroupOffsets {
     inner: Mutex<Inner>,
+    clock: Clock,
 }
 
 struct Inner {
@@ -24,13 +26,20 @@ struct Inner {
 }
 
 impl GroupOffsets {
-    /// Folds the offsets from their log under `log_dir`.
-    pub async fn open(log_dir: &Path) -> Result<Self, Fault> {
+    /// Folds the offsets from their log under `log_dir`, which may be missing if `may_create`.
+    pub async fn open(
+        machine: &Machine,
+        log_dir: &Path,
+        may_create: bool,
+        clock: Clock,
+    ) -> Result<Self, Fault> {
         let mut offsets = CommittedOffsets::default();
         let dir = log_dir.join(OFFSETS_TOPIC).join("0");
-        let topic =
-            InternalTopic::open(&dir, OFFSETS_TOPIC_ID, |change| offsets.apply(&change)).await?;
-        Ok(Self { inner: Mutex::new(Inner { offsets, topic }) })
+        let topic = InternalTopic::open(machine, &dir, OFFSETS_TOPIC_ID, may_create, |change| {
+            offsets.apply(&change)
+        })
+        .await?;
+        Ok(Self { inner: Mutex::new(Inner { offsets, topic }), clock })
     }
 
     /// Makes a group's progress in a topic durable.
@@ -79,7 +88,7 @@ impl GroupOffsets {
             return Ok(());
         }
         let mut inner = self.inner.lock().await;
-        inner.topic.append(now(), &changes).await?;
+        inner.topic.append((self.clock)(), &changes).await?;
         for change in &changes {
             inner.offsets.apply(change);
         }

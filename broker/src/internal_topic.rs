@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use weir_log::commit::Identity;
 use weir_log::commit::Kind;
-use weir_log::segment::{OpenError, Options, SegmentLog};
+use weir_log::segment::{Machine, OpenError, Options, SegmentLog};
 use weir_log::{Commit, PartitionLog, Tail};
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{ChainRevision, Offset, PartitionId, Position, Timestamp, TopicId};
@@ -31,16 +31,25 @@ pub struct InternalTopic<T> {
 }
 
 impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
-    /// Opens the topic in `dir` and hands every change it holds to `fold`, oldest first.
-    pub async fn open(dir: &Path, id: TopicId, mut fold: impl FnMut(T)) -> Result<Self, Fault> {
+    /// Opens the topic in `dir` and hands every change it holds to `fold`, oldest first. One that
+    /// `may_create` is not may not be missing.
+    pub async fn open(
+        machine: &Machine,
+        dir: &Path,
+        id: TopicId,
+        may_create: bool,
+        mut fold: impl FnMut(T),
+    ) -> Result<Self, Fault> {
         let identity = Identity { topic: id, partition: PartitionId(0) };
-        let owned = dir.to_owned();
-        let log = tokio::task::spawn_blocking(move || {
-            SegmentLog::open(&owned, identity, Options::default())
-        })
-        .await
-        .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
-        .map_err(not_opened)?;
+        let (stands_on, dir) = (machine.clone(), dir.to_owned());
+        let options = Options { may_create, ..Options::default() };
+        let open = move || SegmentLog::open(&stands_on, &dir, identity, options);
+        let log = machine
+            .blocking
+            .run(open)
+            .await
+            .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
+            .map_err(not_opened)?;
         let tail = log.tail();
         let mut topic = Self {
             log,
@@ -63,6 +72,11 @@ impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
             }
         }
         Ok(topic)
+    }
+
+    /// Whether nothing was ever appended.
+    pub fn is_new(&self) -> bool {
+        self.next_offset == Offset(0)
     }
 
     /// Makes `changes` durable, all or none.

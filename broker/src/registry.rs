@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, RwLock};
 
 use tokio::sync::Mutex;
+use weir_log::segment::Machine;
 use weir_views::catalog::{CATALOG_TOPIC, CATALOG_TOPIC_ID, Catalog, CatalogChange, CatalogError};
-use weir_wire::fault::Fault;
+use weir_wire::fault::{Code, Fault};
 
 use crate::internal_topic::InternalTopic;
-use crate::wall_clock::now;
+use crate::wall_clock::Clock;
 
 /// Why a change was not recorded. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -26,16 +27,24 @@ pub enum RecordError {
 pub struct Registry {
     current: RwLock<Arc<Catalog>>,
     topic: Mutex<InternalTopic<CatalogChange>>,
+    clock: Clock,
 }
 
 impl Registry {
-    /// Folds the catalog from its log under `log_dir`.
-    pub async fn open(log_dir: &Path) -> Result<Self, Fault> {
+    /// Folds the catalog from its log under `log_dir`. It may be missing only in a new folder: what
+    /// is in the others would be nobody's.
+    pub async fn open(machine: &Machine, log_dir: &Path, clock: Clock) -> Result<Self, Fault> {
+        let others = machine.disk.list(log_dir);
+        let others = others.map_err(|error| Fault::new(Code::StorageBroken, error.to_string()))?;
+        let is_new = others.iter().all(|entry| entry.name == CATALOG_TOPIC);
         let mut catalog = Catalog::default();
         let dir = log_dir.join(CATALOG_TOPIC).join("0");
-        let topic =
-            InternalTopic::open(&dir, CATALOG_TOPIC_ID, |change| catalog.apply(&change)).await?;
-        Ok(Self { current: RwLock::new(Arc::new(catalog)), topic: Mutex::new(topic) })
+        let topic = InternalTopic::open(machine, &dir, CATALOG_TOPIC_ID, is_new, |change| {
+            catalog.apply(&change)
+        })
+        .await?;
+        let (current, topic) = (RwLock::new(Arc::new(catalog)), Mutex::new(topic));
+        Ok(Self { current, topic, clock })
     }
 
     /// The catalog as it is.
@@ -43,12 +52,17 @@ impl Registry {
         Arc::clone(&self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
+    /// Whether nothing was ever recorded.
+    pub async fn is_new(&self) -> bool {
+        self.topic.lock().await.is_new()
+    }
+
     /// Records a change that the catalog allows.
     pub async fn record(&self, change: CatalogChange) -> Result<Arc<Catalog>, RecordError> {
         let mut topic = self.topic.lock().await;
         let mut catalog = Catalog::clone(&self.catalog());
         catalog.check(&change)?;
-        topic.append(now(), std::slice::from_ref(&change)).await?;
+        topic.append((self.clock)(), std::slice::from_ref(&change)).await?;
         catalog.apply(&change);
         let catalog = Arc::new(catalog);
         *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) =

@@ -2,31 +2,25 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use weir_log::segment::Machine;
 use weir_views::ViewError;
 use weir_views::store::Store;
 use weir_wire::fault::Fault;
 
 use crate::admin;
-use crate::committed_offsets::GroupOffsets;
-use crate::control::Control;
-use crate::desk::Desk;
+use crate::broker::{Broker, Ground};
 use crate::home::{Home, HomeError};
 use crate::listen::{ListenError, Listener};
-use crate::producer_ids::ProducerIds;
-use crate::registry::Registry;
-use crate::router::Router;
-use crate::session::Office;
 use crate::shelf::{Shelf, ShelfError};
-use crate::topics::Topics;
+use crate::wall_clock::now;
 
 /// Threads that judge at least: a rule that burns its whole time budget holds one of them, and the
 /// other partitions must not notice.
@@ -147,11 +141,8 @@ pub struct Running {
     pub admin_addr: SocketAddr,
     /// What both need to know.
     pub client_toml: PathBuf,
-    stop: watch::Sender<bool>,
     doors: Vec<JoinHandle<()>>,
-    topics: Arc<Topics>,
-    registry: Arc<Registry>,
-    offsets: Arc<GroupOffsets>,
+    broker: Broker,
     _judges: Judges,
     // Last, so that the folder stays locked until all is closed.
     _home: Home,
@@ -199,46 +190,21 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
     let admin_addr = admin_listener.local_addr()?;
 
     let judges = Judges::start()?;
-    let log_dir = home.log_dir();
-    Topics::finish_deletions(&log_dir)?;
-    let store = Store::open(&home.views_dir())?;
-    let registry = Arc::new(Registry::open(&log_dir).await?);
-    let offsets = Arc::new(GroupOffsets::open(&log_dir).await?);
-    let producer_ids = ProducerIds::new(Arc::clone(&registry));
-    let shelf = Arc::new(Shelf::open(&home)?);
-    let router = Arc::new(Router::default());
-    let desk = Arc::new(Desk::new(Arc::clone(&router), producer_ids.reserved()));
-    let (stop, stopping) = watch::channel(false);
-    let topics = Arc::new(Topics {
-        log_dir,
-        store,
-        shelf: Arc::clone(&shelf),
-        router,
-        desk: Arc::clone(&desk),
+    let broker = Broker::open(Ground {
+        machine: Machine::real(),
+        log_dir: home.log_dir(),
+        store: Store::open(&home.views_dir())?,
+        plugins: Arc::new(Shelf::open(&home)?),
+        clock: Arc::new(now),
         judges: judges.handle(),
-        stop: stopping.clone(),
-        tasks: Mutex::default(),
-    });
-    let catalog = registry.catalog();
-    for record in catalog.topics() {
-        topics.open(record, &catalog.chain(record.id).cloned().unwrap_or_default()).await;
-    }
-    for topic in topics.router.topics() {
-        topics.start_relays(&topic);
-    }
-
-    let control = Arc::new(Control::new(
-        Arc::clone(&registry),
-        Arc::clone(&topics),
-        shelf,
-        Arc::clone(&offsets),
-    ));
-    let office = Arc::new(Office::new(desk, home.token(), producer_ids, Arc::clone(&offsets)));
+        token: home.token(),
+    })
+    .await?;
     let trusted = options.certificate.as_ref().map(|(chain, _)| chain.as_path());
     let client_toml =
         home.write_client_toml(data_addr, admin_addr, trusted, options.server_name.as_deref())?;
-    let token = home.token();
-    let mut admin_stop = stopping.clone();
+    let (token, control) = (home.token(), Arc::clone(&broker.control));
+    let mut admin_stop = broker.stopping.clone();
     let admin_door = tokio::spawn(async move {
         let stopped = async move {
             let _ = admin_stop.wait_for(|stop| *stop).await;
@@ -247,7 +213,8 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
             tracing::error!(%error, "the admin API stopped");
         }
     });
-    let data_door = tokio::spawn(listener.serve(office, stopping));
+    let data_door =
+        tokio::spawn(listener.serve(Arc::clone(&broker.office), broker.stopping.clone()));
     tracing::info!(
         data_dir = %options.data_dir.display(),
         fingerprint = %home.fingerprint(),
@@ -258,11 +225,8 @@ pub async fn start(options: ServeOptions) -> Result<Running, ServeError> {
         data_addr,
         admin_addr,
         client_toml,
-        stop,
         doors: vec![admin_door, data_door],
-        topics,
-        registry,
-        offsets,
+        broker,
         _judges: judges,
         _home: home,
     })
@@ -306,14 +270,12 @@ impl ServeError {
 impl Running {
     /// Closes the doors, answers what was taken, saves the checkpoints, closes the logs.
     pub async fn stop(mut self) {
-        let _ = self.stop.send(true);
         // Partitions first: whoever waits for an answer at a door gets it.
-        self.topics.close().await;
+        self.broker.stop().await;
         for door in self.doors.drain(..) {
             let _ = door.await;
         }
-        self.registry.close().await;
-        self.offsets.close().await;
+        self.broker.close().await;
     }
 }
 

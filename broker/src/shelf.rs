@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::process::Command;
 use weir_partition::Link;
 use weir_plugin_host::{ArtefactCache, BindError, BindingSettings, Host, HostOptions, Plugin};
@@ -57,7 +59,20 @@ fn broken(error: impl std::fmt::Display) -> ShelfError {
     ShelfError::Broken(error.to_string())
 }
 
-/// All components there are.
+/// The plugins there are, as the rest of the broker sees them.
+pub trait Plugins: Send + Sync {
+    /// Sees whether a component is a plugin, and compiles it.
+    fn put<'a>(&'a self, component: &'a Bytes) -> BoxFuture<'a, Result<Digest, ShelfError>>;
+    /// Keeps a component that [`put`](Self::put) has found to be a plugin.
+    fn keep(&self, component: &Bytes) -> Result<Digest, ShelfError>;
+    /// Forgets a component that no version is any more.
+    fn remove(&self, digest: &Digest);
+    /// Fresh stages for a chain in one partition. Blocks: milliseconds, or as long as compiling
+    /// takes if the cache was deleted.
+    fn links(&self, bindings: &[Binding]) -> Result<Vec<Link>, ShelfError>;
+}
+
+/// All components there are, as files.
 pub struct Shelf {
     host: Host,
     components: ComponentStore,
@@ -82,60 +97,6 @@ impl Shelf {
         })
     }
 
-    /// Sees whether a component is a plugin, and compiles it.
-    pub async fn put(&self, component: &Bytes) -> Result<Digest, ShelfError> {
-        let digest = ComponentStore::digest(component);
-        let _one = self.compiling.lock().await;
-        let known = self.cache.read(&self.host, &digest).map_err(broken)?.is_some();
-        if !known {
-            let upload = self.uploads.join(format!("{digest}.upload"));
-            tokio::fs::write(&upload, component).await.map_err(broken)?;
-            let compiled = compile_in_child(&upload, &self.cache.path(&self.host, &digest)).await;
-            let _ = tokio::fs::remove_file(&upload).await;
-            compiled?;
-        }
-        Ok(digest)
-    }
-
-    /// Keeps a component that [`put`](Self::put) has found to be a plugin.
-    pub fn keep(&self, component: &Bytes) -> Result<Digest, ShelfError> {
-        self.components.put(component).map_err(broken)
-    }
-
-    /// Forgets a component that no version is any more.
-    pub fn remove(&self, digest: &Digest) {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.retain(|(_, known), _| known != digest);
-        drop(loaded);
-        let _ = std::fs::remove_file(self.cache.path(&self.host, digest));
-        if let Err(error) = self.components.remove(digest) {
-            tracing::warn!(%error, "a component that is no longer needed stays on the disk");
-        }
-    }
-
-    /// Fresh stages for a chain in one partition. Blocks: milliseconds, or as long as compiling
-    /// takes if the cache was deleted.
-    pub fn links(&self, bindings: &[Binding]) -> Result<Vec<Link>, ShelfError> {
-        bindings.iter().map(|binding| self.link(binding)).collect()
-    }
-
-    fn link(&self, binding: &Binding) -> Result<Link, ShelfError> {
-        let plugin = binding.plugin.clone();
-        let settings = BindingSettings {
-            config: binding.config.to_string(),
-            emit: binding.emit.clone(),
-            limits: binding.limits,
-        };
-        let stage = self.plugin(binding)?.stage(settings).map_err(|error| match error {
-            BindError::Refused(why) => ShelfError::ConfigRefused { plugin: plugin.clone(), why },
-            BindError::Instantiate(why) => ShelfError::DoesNotStart { plugin: plugin.clone(), why },
-            BindError::Fault(fault) => {
-                ShelfError::DoesNotStart { plugin: plugin.clone(), why: fault.to_string() }
-            }
-        })?;
-        Ok(Link::new(plugin, binding.on_failure, Box::new(stage)))
-    }
-
     fn plugin(&self, binding: &Binding) -> Result<Plugin, ShelfError> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = &binding.digest;
@@ -155,6 +116,62 @@ impl Shelf {
         loaded.insert(key, plugin.clone());
         Ok(plugin)
     }
+
+    async fn compiled(&self, component: &Bytes) -> Result<Digest, ShelfError> {
+        let digest = ComponentStore::digest(component);
+        let _one = self.compiling.lock().await;
+        let known = self.cache.read(&self.host, &digest).map_err(broken)?.is_some();
+        if !known {
+            let upload = self.uploads.join(format!("{digest}.upload"));
+            tokio::fs::write(&upload, component).await.map_err(broken)?;
+            let compiled = compile_in_child(&upload, &self.cache.path(&self.host, &digest)).await;
+            let _ = tokio::fs::remove_file(&upload).await;
+            compiled?;
+        }
+        Ok(digest)
+    }
+}
+
+impl Plugins for Shelf {
+    fn put<'a>(&'a self, component: &'a Bytes) -> BoxFuture<'a, Result<Digest, ShelfError>> {
+        self.compiled(component).boxed()
+    }
+
+    fn keep(&self, component: &Bytes) -> Result<Digest, ShelfError> {
+        self.components.put(component).map_err(broken)
+    }
+
+    fn remove(&self, digest: &Digest) {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.retain(|(_, known), _| known != digest);
+        drop(loaded);
+        let _ = std::fs::remove_file(self.cache.path(&self.host, digest));
+        if let Err(error) = self.components.remove(digest) {
+            tracing::warn!(%error, "a component that is no longer needed stays on the disk");
+        }
+    }
+
+    fn links(&self, bindings: &[Binding]) -> Result<Vec<Link>, ShelfError> {
+        bindings.iter().map(|binding| link(self.plugin(binding)?, binding)).collect()
+    }
+}
+
+/// A fresh stage of a loaded plugin, as its binding wants it.
+pub fn link(plugin: Plugin, binding: &Binding) -> Result<Link, ShelfError> {
+    let settings = BindingSettings {
+        config: binding.config.to_string(),
+        emit: binding.emit.clone(),
+        limits: binding.limits,
+    };
+    let name = binding.plugin.clone();
+    let stage = plugin.stage(settings).map_err(|error| match error {
+        BindError::Refused(why) => ShelfError::ConfigRefused { plugin: name.clone(), why },
+        BindError::Instantiate(why) => ShelfError::DoesNotStart { plugin: name.clone(), why },
+        BindError::Fault(fault) => {
+            ShelfError::DoesNotStart { plugin: name.clone(), why: fault.to_string() }
+        }
+    })?;
+    Ok(Link::new(name, binding.on_failure, Box::new(stage)))
 }
 
 /// Has `weir compile` do it. What the child says on stderr is the reason for a refusal.

@@ -1,6 +1,6 @@
 //! Opens topics and closes them: logs, partitions and relays, as many as the catalog says.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir_log::commit::Identity;
-use weir_log::segment::{Options, SegmentLog};
+use weir_log::segment::{Machine, Options, SegmentLog};
 use weir_partition::{Chain, Partition, PartitionOptions};
 use weir_views::catalog;
 use weir_views::store::Store;
@@ -20,8 +20,8 @@ use crate::desk::Desk;
 use crate::internal_topic::not_opened;
 use crate::relay::Relay;
 use crate::router::{Router, Topic};
-use crate::shelf::Shelf;
-use crate::wall_clock::now;
+use crate::shelf::Plugins;
+use crate::wall_clock::Clock;
 
 /// Partitions opened, changed and closed side by side: their fsyncs wait for the same disk.
 pub const SIDE_BY_SIDE_MAX: usize = 16;
@@ -30,12 +30,16 @@ const DELETED_SUFFIX: &str = ".deleted";
 
 /// What topics are made of.
 pub struct Topics {
+    /// What the logs stand on.
+    pub machine: Machine,
+    /// The time.
+    pub clock: Clock,
     /// The folder of all logs.
     pub log_dir: PathBuf,
     /// The checkpoints.
     pub store: Store,
     /// The plugins.
-    pub shelf: Arc<Shelf>,
+    pub shelf: Arc<dyn Plugins>,
     /// Where opened topics are found.
     pub router: Arc<Router>,
     /// Where side events go.
@@ -109,8 +113,12 @@ impl Topics {
             admin::Durability::Os => weir_log::segment::Durability::Os,
         };
         let options = Options { durability, ..Options::default() };
-        let at = dir.clone();
-        let log = tokio::task::spawn_blocking(move || SegmentLog::open(&at, identity, options))
+        let machine = self.machine.clone();
+        let open = move || SegmentLog::open(&machine, &dir, identity, options);
+        let log = self
+            .machine
+            .blocking
+            .run(open)
             .await
             .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
             .map_err(not_opened)?;
@@ -122,7 +130,8 @@ impl Topics {
             fold: self.store.partition(record.id, partition),
             chain,
             chain_note,
-            clock: Arc::new(now),
+            clock: Arc::clone(&self.clock),
+            blocking: self.machine.blocking.clone(),
         };
         let (partition, worker) = Partition::open(options, &self.judges)
             .await
@@ -136,11 +145,13 @@ impl Topics {
         let note = serde_json::to_vec(chain)
             .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
         let (shelf, chain) = (Arc::clone(&self.shelf), chain.clone());
-        let links = tokio::task::spawn_blocking(move || {
-            shelf.links(&chain.bindings).map(|links| (chain.revision, links))
-        })
-        .await
-        .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
+        let made = move || shelf.links(&chain.bindings).map(|links| (chain.revision, links));
+        let links = self
+            .machine
+            .blocking
+            .run(made)
+            .await
+            .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
         let (revision, links) =
             links.map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
         Ok((Chain { revision, links }, note.into()))
@@ -152,8 +163,8 @@ impl Topics {
             close_all(&topic).await;
         }
         let dir = self.topic_dir(name, id);
-        let store = self.store.clone();
-        tokio::task::spawn_blocking(move || {
+        let (store, disk) = (self.store.clone(), Arc::clone(&self.machine.disk));
+        let remove = move || {
             if let Err(error) = store.forget(id) {
                 tracing::warn!(%error, "the checkpoints of a deleted topic stay behind; they do no harm");
             }
@@ -162,21 +173,29 @@ impl Topics {
                 "{}{DELETED_SUFFIX}",
                 dir.file_name().unwrap_or_default().to_string_lossy()
             ));
-            std::fs::rename(&dir, &doomed).and_then(|()| std::fs::remove_dir_all(&doomed))
-        })
-        .await
-        .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
-        .map_err(|error| {
-            Fault::new(Code::Internal, format!("topic {name} is deleted, but its folder could not be removed: {error}"))
-        })
+            disk.rename(&dir, &doomed).and_then(|()| disk.remove_folder(&doomed))
+        };
+        self.machine
+            .blocking
+            .run(remove)
+            .await
+            .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
+            .map_err(|error| {
+                Fault::new(
+                    Code::Internal,
+                    format!(
+                        "topic {name} is deleted, but its folder could not be removed: {error}"
+                    ),
+                )
+            })
     }
 
     /// Removes what a deletion left when the broker went down in the middle of it.
-    pub fn finish_deletions(log_dir: &Path) -> std::io::Result<()> {
-        for entry in std::fs::read_dir(log_dir)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().ends_with(DELETED_SUFFIX) {
-                std::fs::remove_dir_all(entry.path())?;
+    pub fn finish_deletions(&self) -> std::io::Result<()> {
+        let disk = &self.machine.disk;
+        for entry in disk.list(&self.log_dir)? {
+            if entry.name.to_string_lossy().ends_with(DELETED_SUFFIX) {
+                disk.remove_folder(&self.log_dir.join(entry.name))?;
             }
         }
         Ok(())

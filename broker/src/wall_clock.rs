@@ -1,8 +1,12 @@
 //! The one place that asks the machine for the time of day.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use weir_wire::ids::Timestamp;
+
+/// Whom to ask for the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Now, by the machine's clock, which may jump; partitions see to it that theirs does not fall.
 pub fn now() -> Timestamp {

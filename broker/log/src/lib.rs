@@ -7,6 +7,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 pub mod segment;
+pub mod simulated_disk;
+pub mod disk;
+pub mod blocking;
 pub mod memory;
 #[cfg(test)]
 mod conformance;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use weir_log::blocking::{Blocking, Interrupted};
 use weir_log::commit::SideEvent;
 use weir_log::{AppendError, PartitionLog, ReadError};
 use weir_views::ViewError;
@@ -50,6 +51,8 @@ pub struct PartitionOptions {
     pub chain: Chain,
     /// The same as JSON: recorded where it takes effect.
     pub chain_note: Bytes,
+    /// Where checkpoints are read and written.
+    pub blocking: Blocking,
     /// The time, in ms since the epoch; may jump, the partition time does not fall.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
@@ -93,16 +96,17 @@ impl Partition {
         options: PartitionOptions,
         runtime: &tokio::runtime::Handle,
     ) -> Result<(Self, JoinHandle<()>), OpenError> {
-        let PartitionOptions { topic, partition, log, fold, chain, chain_note, clock } = options;
+        let PartitionOptions { topic, partition, log, fold, chain, chain_note, blocking, clock } =
+            options;
         let end = log.tail().borrow().position;
-        let (view, unsaved) = replay(&*log, &fold, end).await?;
+        let (view, unsaved) = replay(&*log, &fold, &blocking, end).await?;
         let (at_work, known) = (view.chain(), chain.revision);
         if known < at_work {
             return Err(OpenError::ChainFromBefore { at_work, known });
         }
         let (inbox, requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let place = Place { topic, partition };
-        let saver = Saver::new(fold, unsaved);
+        let saver = Saver::new(fold, blocking, unsaved);
         let (mut worker, snapshot) = Worker::new(place, Arc::clone(&log), view, saver, clock);
         worker.begin(chain, chain_note).await?;
         let task = runtime.spawn(worker.run(requests));
@@ -219,10 +223,13 @@ impl Pending {
 async fn replay(
     log: &dyn PartitionLog,
     fold: &PartitionFold,
+    blocking: &Blocking,
     tail: Position,
 ) -> Result<(PartitionView, u64), OpenError> {
     let (earliest, _) = log.earliest();
-    let saved = fold.load();
+    let saved = fold.clone();
+    let interrupted = |why: Interrupted| ViewError::Broken(why.to_string());
+    let saved = blocking.run(move || saved.load()).await.map_err(interrupted)?;
     let fits = |saved: &Checkpoint| earliest <= saved.position() && saved.position() <= tail;
     let misleads = saved.as_ref().is_some_and(|saved| !fits(saved));
     let mut view = PartitionView::restore(saved.filter(fits));
@@ -235,8 +242,7 @@ async fn replay(
     if misleads {
         tracing::warn!("checkpoint does not fit the log; the log was replayed and it is replaced");
         let (fold, changes) = (fold.clone(), view.take_changes());
-        let saved = tokio::task::spawn_blocking(move || fold.save(changes)).await;
-        saved.unwrap_or_else(|panic| Err(ViewError::Broken(panic.to_string())))?;
+        blocking.run(move || fold.save(changes)).await.map_err(interrupted)??;
         saved_to = view.next();
     }
     let unsaved = view.next().0 - saved_to.0;

@@ -3,7 +3,9 @@
 //! Promises: changes are saved in the order they were taken, each set once, and only when the log
 //! is durable up to them: a checkpoint ahead of the log would remember what a crash forgets.
 
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
+use weir_log::blocking::Blocking;
 use weir_views::checkpoint::Changes;
 use weir_views::partition::PartitionView;
 use weir_views::store::PartitionFold;
@@ -15,6 +17,7 @@ const CHECKPOINT_COMMITS: u64 = 4_096;
 /// A view's way to its checkpoint.
 pub(crate) struct Saver {
     fold: PartitionFold,
+    blocking: Blocking,
     saving: Saving,
     /// Commits in the view whose changes were not taken yet.
     unsaved: u64,
@@ -26,13 +29,13 @@ enum Saving {
     /// Taken from the view; they may be saved once they are durable.
     Waiting(Changes),
     /// On their way; true if they arrived.
-    Busy(JoinHandle<bool>),
+    Busy(oneshot::Receiver<bool>),
 }
 
 impl Saver {
     /// Of a view that is `unsaved` commits ahead of what `fold` has.
-    pub(crate) fn new(fold: PartitionFold, unsaved: u64) -> Self {
-        Self { fold, saving: Saving::Idle, unsaved }
+    pub(crate) fn new(fold: PartitionFold, blocking: Blocking, unsaved: u64) -> Self {
+        Self { fold, blocking, saving: Saving::Idle, unsaved }
     }
 
     /// One more commit is in the view.
@@ -51,11 +54,12 @@ impl Saver {
     }
 
     /// Takes the view's changes for the checkpoint, unless earlier ones are still on their way.
-    pub(crate) async fn take(&mut self, view: &mut PartitionView) {
-        if let Saving::Busy(task) = &self.saving
-            && task.is_finished()
-        {
-            self.finish(view).await;
+    pub(crate) fn take(&mut self, view: &mut PartitionView) {
+        if let Saving::Busy(saved) = &mut self.saving {
+            match saved.try_recv() {
+                Err(TryRecvError::Empty) => {}
+                arrived => self.ended(arrived.unwrap_or(false), view),
+            }
         }
         if matches!(self.saving, Saving::Idle) {
             self.saving = Saving::Waiting(view.take_changes());
@@ -68,7 +72,7 @@ impl Saver {
         self.saving = match std::mem::replace(&mut self.saving, Saving::Idle) {
             Saving::Waiting(changes) if changes.position() <= durable => {
                 let fold = self.fold.clone();
-                Saving::Busy(tokio::task::spawn_blocking(move || match fold.save(changes) {
+                Saving::Busy(self.blocking.start(move || match fold.save(changes) {
                     Ok(()) => true,
                     Err(error) => {
                         tracing::warn!(%error, "checkpoint not saved; a restart replays more of the log");
@@ -82,15 +86,17 @@ impl Saver {
 
     /// Waits for a save under way.
     pub(crate) async fn finish(&mut self, view: &mut PartitionView) {
-        self.saving = match std::mem::replace(&mut self.saving, Saving::Idle) {
-            Saving::Busy(task) => {
-                if !task.await.unwrap_or(false) {
-                    // Those changes are gone: the next checkpoint has to hold everything.
-                    view.start_over();
-                }
-                Saving::Idle
-            }
-            other => other,
-        };
+        if let Saving::Busy(saved) = &mut self.saving {
+            let arrived = saved.await.unwrap_or(false);
+            self.ended(arrived, view);
+        }
+    }
+
+    fn ended(&mut self, arrived: bool, view: &mut PartitionView) {
+        if !arrived {
+            // Those changes are gone: the next checkpoint has to hold everything.
+            view.start_over();
+        }
+        self.saving = Saving::Idle;
     }
 }

@@ -227,7 +227,7 @@ impl Worker {
         }
         self.append_or_stop().await;
         if self.saver.is_due() && self.stopped.is_none() {
-            self.saver.take(&mut self.view).await;
+            self.saver.take(&mut self.view);
         }
         self.save_if_durable();
         closer
@@ -407,7 +407,7 @@ impl Worker {
     async fn mark_and_save(&mut self) {
         self.mark().await;
         if self.saver.has_news() && self.stopped.is_none() {
-            self.saver.take(&mut self.view).await;
+            self.saver.take(&mut self.view);
         }
         self.save_if_durable();
     }
@@ -437,7 +437,7 @@ impl Worker {
             self.save_if_durable();
             self.saver.finish(&mut self.view).await;
             if self.stopped.is_none() {
-                self.saver.take(&mut self.view).await;
+                self.saver.take(&mut self.view);
             }
         }
     }

@@ -21,16 +21,17 @@ use self::describe::describe;
 pub use self::error::{ControlError, Kind};
 use crate::committed_offsets::GroupOffsets;
 use crate::registry::Registry;
-use crate::shelf::Shelf;
+use crate::shelf::Plugins;
 use crate::topics::{SIDE_BY_SIDE_MAX, Topics};
-use crate::wall_clock::now;
+use crate::wall_clock::Clock;
 
 /// The operator's counter.
 pub struct Control {
     registry: Arc<Registry>,
     topics: Arc<Topics>,
-    shelf: Arc<Shelf>,
+    shelf: Arc<dyn Plugins>,
     offsets: Arc<GroupOffsets>,
+    clock: Clock,
     /// Held from the check of a change to its end.
     changing: Mutex<()>,
 }
@@ -40,10 +41,11 @@ impl Control {
     pub fn new(
         registry: Arc<Registry>,
         topics: Arc<Topics>,
-        shelf: Arc<Shelf>,
+        shelf: Arc<dyn Plugins>,
         offsets: Arc<GroupOffsets>,
+        clock: Clock,
     ) -> Self {
-        Self { registry, topics, shelf, offsets, changing: Mutex::new(()) }
+        Self { registry, topics, shelf, offsets, clock, changing: Mutex::new(()) }
     }
 
     /// The broker at a glance.
@@ -99,7 +101,7 @@ impl Control {
             durability: spec.durability,
             retention_ms: spec.retention_ms,
             retention_bytes: spec.retention_bytes,
-            created_at: now(),
+            created_at: (self.clock)(),
         };
         let catalog =
             self.registry.record(CatalogChange::TopicCreated { topic: record.clone() }).await?;
@@ -161,7 +163,7 @@ impl Control {
             name,
             digest,
             bytes,
-            pushed_at: now(),
+            pushed_at: (self.clock)(),
             bound_to: Vec::new(),
         };
         self.registry.record(CatalogChange::PluginPushed { version: version.clone() }).await?;
@@ -279,7 +281,11 @@ impl Control {
         let change = CatalogChange::ChainChanged { topic: record.id, chain: chain.clone() };
         self.registry.catalog().check(&change)?;
         let (shelf, bindings) = (Arc::clone(&self.shelf), chain.bindings.clone());
-        tokio::task::spawn_blocking(move || shelf.links(&bindings).map(drop))
+        let tried = move || shelf.links(&bindings).map(drop);
+        self.topics
+            .machine
+            .blocking
+            .run(tried)
             .await
             .map_err(|error| ControlError::new(Kind::Internal, "internal", error.to_string()))??;
         self.registry.record(change).await?;

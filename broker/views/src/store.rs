@@ -7,9 +7,11 @@
 //! Not here: when to save, and whether a checkpoint belongs to the log at hand
 //! ([`Checkpoint::position`] tells the caller).
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::warn;
 use weir_wire::ids::{PartitionId, Position, TopicId};
@@ -21,30 +23,26 @@ use crate::checkpoint::{Changes, Checkpoint, Decoder, HEAD_KEY, position_in_head
 const CACHE_BYTES: u64 = 32 << 20;
 /// Rows written at once where a checkpoint replaces another whole: sled holds a batch in memory.
 const ROWS_PER_BATCH: usize = 10_000;
-/// The tree of the blobs.
-const BLOBS: &str = "blobs";
-/// Raised with every change of what stands around a blob: | version u8 | position u64 | bytes ... |.
-const BLOB_VERSION: u8 = 1;
-
 /// The folder of checkpoints. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Store {
-    db: sled::Db,
-}
+pub struct Store(Kept);
 
 /// One partition's checkpoint. Cheap to clone; its methods block on the disk.
 #[derive(Debug, Clone)]
 pub struct PartitionFold {
-    db: sled::Db,
+    kept: Kept,
     tree: String,
 }
 
-/// A small fold's checkpoint, written as a whole. Cheap to clone; its methods block on the disk.
+/// Where checkpoints are.
 #[derive(Debug, Clone)]
-pub struct BlobFold {
-    db: sled::Db,
-    name: String,
+enum Kept {
+    Sled(sled::Db),
+    /// By tree; for tests, which want no files.
+    Memory(Arc<Mutex<BTreeMap<String, Tree>>>),
 }
+
+type Tree = BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl Store {
     /// Opens or makes the folder. If sled finds it corrupt, it is moved to `<dir>.broken-N`.
@@ -52,7 +50,7 @@ impl Store {
     /// `Busy`: another process has it. `Broken`: the disk does not let us.
     pub fn open(dir: &Path) -> Result<Self, ViewError> {
         match open(dir) {
-            Ok(db) => Ok(Self { db }),
+            Ok(db) => Ok(Self(Kept::Sled(db))),
             Err(sled::Error::Io(error)) if is_lock(&error) => Err(ViewError::Busy(dir.to_owned())),
             Err(sled::Error::Io(error)) if !is_damage(&error) => {
                 Err(ViewError::Broken(format!("{}: {error}", dir.display())))
@@ -64,49 +62,66 @@ impl Store {
                     dir = %dir.display(), aside = %aside.display(), error = %damage,
                     "the views could not be opened and were moved aside; rebuilding them from the log"
                 );
-                Ok(Self { db: open(dir).map_err(broken)? })
+                Ok(Self(Kept::Sled(open(dir).map_err(broken)?)))
             }
         }
+    }
+
+    /// Checkpoints in memory: what was saved is there as long as a clone of the store is.
+    pub fn in_memory() -> Self {
+        Self(Kept::Memory(Arc::default()))
     }
 
     /// The checkpoint of a partition.
     pub fn partition(&self, topic: TopicId, partition: PartitionId) -> PartitionFold {
         let tree = format!("{}{:08x}", tree_prefix(topic), partition.0);
-        PartitionFold { db: self.db.clone(), tree }
-    }
-
-    /// The checkpoint of a small fold.
-    pub fn blob(&self, name: &str) -> BlobFold {
-        BlobFold { db: self.db.clone(), name: name.to_owned() }
+        PartitionFold { kept: self.0.clone(), tree }
     }
 
     /// Drops the checkpoints of a deleted topic. Its partitions' workers have stopped before.
     pub fn forget(&self, topic: TopicId) -> Result<(), ViewError> {
         let prefix = tree_prefix(topic);
-        guarded(|| {
-            for tree in self.db.tree_names() {
-                if tree.starts_with(prefix.as_bytes()) {
-                    self.db.drop_tree(tree)?;
-                }
+        match &self.0 {
+            Kept::Memory(trees) => {
+                locked(trees).retain(|tree, _| !tree.starts_with(&prefix));
+                Ok(())
             }
-            self.db.flush().map(drop)
-        })
+            Kept::Sled(db) => guarded(|| {
+                for tree in db.tree_names() {
+                    if tree.starts_with(prefix.as_bytes()) {
+                        db.drop_tree(tree)?;
+                    }
+                }
+                db.flush().map(drop)
+            }),
+        }
     }
 }
 
 impl PartitionFold {
     /// The stored checkpoint, if there is one that can be read.
     pub fn load(&self) -> Option<Checkpoint> {
-        let checkpoint = guarded(|| {
-            let mut decoder = Decoder::default();
-            for row in &self.db.open_tree(&self.tree)? {
-                let (key, value) = row?;
-                if let Err(why) = decoder.row(&key, &value) {
-                    return Ok(Err(why));
-                }
+        let checkpoint = match &self.kept {
+            Kept::Memory(trees) => {
+                let trees = locked(trees);
+                let rows = trees.get(&self.tree).into_iter().flatten();
+                let mut decoder = Decoder::default();
+                Ok(rows
+                    .map(|(key, value)| decoder.row(key, value))
+                    .collect::<Result<(), _>>()
+                    .and_then(|()| decoder.finish()))
             }
-            Ok(decoder.finish())
-        });
+            Kept::Sled(db) => guarded(|| {
+                let mut decoder = Decoder::default();
+                for row in &db.open_tree(&self.tree)? {
+                    let (key, value) = row?;
+                    if let Err(why) = decoder.row(&key, &value) {
+                        return Ok(Err(why));
+                    }
+                }
+                Ok(decoder.finish())
+            }),
+        };
         let why = match checkpoint {
             Ok(Ok(checkpoint)) => return checkpoint,
             Ok(Err(why)) => why.to_string(),
@@ -123,12 +138,44 @@ impl PartitionFold {
     ///
     /// After any error the view has to `start_over` before the next `take_changes`.
     pub fn save(&self, changes: Changes) -> Result<(), ViewError> {
-        let tree = guarded(|| self.db.open_tree(&self.tree))?;
-        match changes.base {
-            None => replace(&tree, &changes),
-            Some(base) => follow(&tree, base, &changes),
+        match &self.kept {
+            Kept::Memory(trees) => {
+                save_in(locked(trees).entry(self.tree.clone()).or_default(), &changes)
+            }
+            Kept::Sled(db) => {
+                let tree = guarded(|| db.open_tree(&self.tree))?;
+                match changes.base {
+                    None => replace(&tree, &changes),
+                    Some(base) => follow(&tree, base, &changes),
+                }
+            }
         }
     }
+}
+
+/// The same in memory.
+fn save_in(tree: &mut Tree, changes: &Changes) -> Result<(), ViewError> {
+    match changes.base {
+        None => tree.clear(),
+        Some(base) => {
+            let stored = tree.get(&HEAD_KEY[..]).and_then(|head| position_in_head(head));
+            if stored != Some(base) {
+                return Err(ViewError::Gap { stored, base });
+            }
+        }
+    }
+    changes.for_each(|key, value| {
+        match value {
+            Some(value) => tree.insert(key, value),
+            None => tree.remove(&key),
+        };
+    });
+    Ok(())
+}
+
+fn locked<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Rows are bytes; whoever panicked left them whole.
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes everything. The head goes first and comes last: until then there is no checkpoint.
@@ -167,42 +214,6 @@ fn follow(tree: &sled::Tree, base: Position, changes: &Changes) -> Result<(), Vi
         tree.apply_batch(batch)?;
         tree.flush().map(drop)
     })
-}
-
-impl BlobFold {
-    /// The stored bytes and the position of the first commit that is not in them, if there are
-    /// any that can be read.
-    pub fn load(&self) -> Option<(Position, Vec<u8>)> {
-        let blob = guarded(|| self.db.open_tree(BLOBS)?.get(&self.name));
-        let why = match blob {
-            Ok(None) => return None,
-            Ok(Some(blob)) => match blob.split_first() {
-                Some((&BLOB_VERSION, rest)) => match rest.split_first_chunk() {
-                    Some((position, bytes)) => {
-                        return Some((Position(u64::from_be_bytes(*position)), bytes.to_vec()));
-                    }
-                    None => "too short".to_owned(),
-                },
-                _ => "another version".to_owned(),
-            },
-            Err(error) => error.to_string(),
-        };
-        warn!(
-            blob = self.name,
-            why, "a checkpoint was discarded; rebuilding the view from the log"
-        );
-        None
-    }
-
-    /// Stores `bytes` as the fold of what lies below `position`, and syncs them. Blocks.
-    pub fn save(&self, position: Position, bytes: &[u8]) -> Result<(), ViewError> {
-        let blob = [&[BLOB_VERSION][..], &position.0.to_be_bytes(), bytes].concat();
-        guarded(|| {
-            let tree = self.db.open_tree(BLOBS)?;
-            tree.insert(&self.name, blob)?;
-            tree.flush().map(drop)
-        })
-    }
 }
 
 fn tree_prefix(topic: TopicId) -> String {

@@ -14,9 +14,10 @@ mod sync;
 mod state;
 mod walk;
 mod files;
+mod mark;
 mod index;
-mod disk;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,9 +27,10 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 use weir_wire::ids::{Offset, Position, Timestamp};
 
-use self::disk::{Disk, RealDisk};
 use self::state::Shared;
+use crate::blocking::{Blocking, Interrupted};
 use crate::commit::{Commit, Identity, Stored};
+use crate::disk::{Disk, RealDisk};
 use crate::{AppendError, Fetched, PartitionLog, ReadError, Tail};
 
 /// When the tail passes a commit.
@@ -41,6 +43,22 @@ pub enum Durability {
     Os,
 }
 
+/// What logs stand on: a disk, and whoever waits for it.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Where the files are.
+    pub disk: Arc<dyn Disk>,
+    /// Where calls go that may wait for the disk.
+    pub blocking: Blocking,
+}
+
+impl Machine {
+    /// The kernel's file system, and tokio's threads for blocking work.
+    pub fn real() -> Self {
+        Self { disk: Arc::new(RealDisk), blocking: Blocking::threads() }
+    }
+}
+
 /// How a log is kept.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -51,8 +69,12 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Bytes between two commits whose place is kept in memory: what a read may skip at most.
     pub index_interval_bytes: u64,
-    /// Bytes the disk must have left after an append; below, appends answer `Full`.
+    /// Bytes the disk must have left after an append; below, appends answer `Full`. On a small
+    /// disk a twentieth of it, if that is less.
     pub reserve_bytes: u64,
+    /// Whether the log may be made. `false` for one that is known to have been there: then a
+    /// missing or empty one is damage.
+    pub may_create: bool,
     /// At open, read everything and not only what an index does not vouch for.
     pub verify_all: bool,
     /// What the OPEN record of a new log says to people: a JSON text.
@@ -68,8 +90,10 @@ impl Default for Options {
             segment_bytes: 64 << 20,
             // 64 KiB are read in no more time than one seek takes; 1,024 entries a segment.
             index_interval_bytes: 64 << 10,
-            // Room for the views' checkpoint, committed offsets and an orderly shutdown.
-            reserve_bytes: 64 << 20,
+            // Room for the views' checkpoint, committed offsets and an orderly shutdown, and for
+            // an operator to turn round in.
+            reserve_bytes: 1 << 30,
+            may_create: true,
             verify_all: false,
             open_note: Bytes::from_static(b"{}"),
         }
@@ -98,6 +122,12 @@ pub enum OpenError {
         to: Position,
         /// What does not verify.
         why: String,
+    },
+    /// The log was there once and is not any more: restore this partition from a copy.
+    #[error("{}: the log is gone", folder.display())]
+    Missing {
+        /// The folder.
+        folder: PathBuf,
     },
     /// A file that no log has: move it away.
     #[error("{} is not a file of this log: move it away", path.display())]
@@ -140,7 +170,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn io(path: &Path, error: std::io::Error) -> Self {
+    fn io(path: &Path, error: io::Error) -> Self {
         Self::Io { path: path.to_owned(), why: error.to_string() }
     }
 }
@@ -156,18 +186,15 @@ impl SegmentLog {
     /// the disk: the last segment is read and verified, of the others only their ends.
     ///
     /// The folder must be this log's alone; see [`OpenError`] for what is refused.
-    pub fn open(folder: &Path, identity: Identity, options: Options) -> Result<Self, OpenError> {
-        Self::open_on(Arc::new(RealDisk), folder, identity, options)
-    }
-
-    fn open_on(
-        disk: Arc<dyn Disk>,
+    pub fn open(
+        machine: &Machine,
         folder: &Path,
         identity: Identity,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let recovered = recovery::recover(disk.as_ref(), folder, identity, &options)?;
-        Ok(Self { shared: Arc::new(Shared::new(disk, folder, identity, options, recovered)) })
+        let recovered = recovery::recover(machine.disk.as_ref(), folder, identity, &options)?;
+        let shared = Shared::new(machine.clone(), folder, identity, options, recovered);
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Runs `work` where it may wait for the disk. It ends even if the caller stops waiting.
@@ -176,26 +203,24 @@ impl SegmentLog {
         work: impl FnOnce(&Arc<Shared>) -> Result<T, E> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, E>> {
         let shared = Arc::clone(&self.shared);
+        let blocking = self.shared.machine.blocking.clone();
         async move {
-            let done = tokio::task::spawn_blocking(move || work(&shared)).await;
-            done.unwrap_or_else(|join| Err(Interrupted(join.to_string()).into()))
+            let done = blocking.run(move || work(&shared)).await;
+            done.unwrap_or_else(|interrupted| Err(interrupted.into()))
         }
         .boxed()
     }
 }
 
-/// The runtime went away, or a defect panicked: whether the work was done is unknown.
-struct Interrupted(String);
-
 impl From<Interrupted> for AppendError {
     fn from(why: Interrupted) -> Self {
-        Self::Broken(why.0)
+        Self::Broken(why.to_string())
     }
 }
 
 impl From<Interrupted> for ReadError {
     fn from(why: Interrupted) -> Self {
-        Self::Io(why.0)
+        Self::Io(why.to_string())
     }
 }
 

@@ -4,7 +4,6 @@
 //! never skipped. Sealed segments are opened for the read, so that a log with a thousand of them
 //! holds one file; a reader that has one open keeps it when it is trimmed.
 
-use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use super::index::{Entry, Index};
 use super::state::Shared;
 use super::walk::{Obstacle, Walk, good_again};
 use crate::commit::{Chain, Envelope, Stored};
+use crate::disk::{Access, DiskFile};
 use crate::{Fetched, ReadError, Stop, Tail};
 
 /// Bytes of one read from a file, at least: smaller ones cost as much.
@@ -34,7 +34,7 @@ enum Target {
 /// Where in which file a read begins.
 struct Start {
     /// `None`: a sealed segment's, still to be opened.
-    file: Option<Arc<File>>,
+    file: Option<Arc<dyn DiskFile>>,
     base: Position,
     entry: Entry,
     /// Bytes written.
@@ -44,7 +44,7 @@ struct Start {
 }
 
 impl Start {
-    fn of(index: &Index, target: Target, file: Option<&Arc<File>>) -> Option<Self> {
+    fn of(index: &Index, target: Target, file: Option<&Arc<dyn DiskFile>>) -> Option<Self> {
         let entry = match target {
             Target::Position(position) => index.before_position(position),
             Target::Offset(offset) => index.before_offset(offset),
@@ -141,7 +141,7 @@ impl Shared {
         let mut chain = Chain::beginning_at(self.identity, at.entry.position);
         loop {
             let file = self.open_for_reading(&at, tail)?;
-            let mut walk = Walk::new(&file, at.entry.place, at.bytes, chain, chunk_bytes);
+            let mut walk = Walk::new(file.as_ref(), at.entry.place, at.bytes, chain, chunk_bytes);
             while walk.chain.position < tail.position {
                 match walk.next() {
                     Ok(Some(envelope)) => {
@@ -184,12 +184,12 @@ impl Shared {
         active().or_else(|| in_sealed(behind.checked_sub(1)?))
     }
 
-    fn open_for_reading(&self, at: &Start, tail: &Tail) -> Result<Arc<File>, ReadError> {
+    fn open_for_reading(&self, at: &Start, tail: &Tail) -> Result<Arc<dyn DiskFile>, ReadError> {
         if let Some(file) = &at.file {
             return Ok(Arc::clone(file));
         }
-        let opened = File::open(files::segment_path(&self.folder, at.base));
-        opened.map(Arc::new).map_err(|error| {
+        let path = files::segment_path(&self.folder, at.base);
+        self.machine.disk.open(&path, Access::Read).map_err(|error| {
             let earliest = self.earliest().0;
             if error.kind() == io::ErrorKind::NotFound && at.base < earliest {
                 return ReadError::out_of_range(at.base.0, earliest.0, tail.position.0);

@@ -3,25 +3,26 @@
 //! The longest row of commits that verifies wins. What follows it is a *torn tail* and is cut, if
 //! nothing says that it was ever durable; it is *corruption*, and the log is refused, if
 //! - it stands in a segment that is not the last: a segment is synced before the next is made; or
-//! - a later commit says by its durable mark that the bad position was durable when it was written.
+//! - a later commit says by its durable mark that the bad position was durable when it was written;
+//!   or
+//! - the mark beside the segments says so.
 //!
 //! Promises: nothing that was durable is cut; nothing that is not understood is touched; the tail
 //! is synced before anyone sees it, since what survived a kill may be in the page cache only.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
 
 use tracing::{debug, warn};
 use weir_wire::ids::Position;
 
-use super::disk::Disk;
 use super::index::{Index, Noted};
 use super::state::Recovered;
 use super::walk::{Obstacle, Walk, good_again};
-use super::{OpenError, Options, files};
+use super::{OpenError, Options, files, mark};
 use crate::commit::{Chain, Commit, Encoder, Identity, Unreadable};
+use crate::disk::{Access, Disk, DiskFile};
 
 /// Bytes read at a time: large enough for the disk's full speed, small enough for a thousand logs.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -32,14 +33,21 @@ pub(super) fn recover(
     identity: Identity,
     options: &Options,
 ) -> Result<Recovered, OpenError> {
-    files::make_folder(disk, folder).map_err(|error| OpenError::io(folder, error))?;
-    let bases = files::list(folder)?;
+    if !options.may_create && !disk.has_folder(folder) {
+        return Err(OpenError::Missing { folder: folder.to_owned() });
+    }
+    disk.make_folder(folder).map_err(|error| OpenError::io(folder, error))?;
+    let bases = files::list(disk, folder)?;
+    let marked = mark::proven(disk, folder, identity);
     let Some((&last, before)) = bases.split_last() else {
+        if !options.may_create || marked > Position(0) {
+            return Err(OpenError::Missing { folder: folder.to_owned() });
+        }
         let file = files::create(disk, folder, Position(0))
             .map_err(|error| OpenError::io(folder, error))?;
-        return begin(disk, folder, identity, options, file);
+        return begin(folder, identity, options, file);
     };
-    let folder = Folder { disk, folder, identity, options };
+    let folder = Folder { disk, folder, identity, options, marked };
     let mut chain = Chain::beginning_at(identity, bases[0]);
     let mut sealed = VecDeque::with_capacity(before.len());
     for &base in before {
@@ -54,11 +62,10 @@ pub(super) fn recover(
 
 /// A log without an OPEN record gets one.
 fn begin(
-    disk: &dyn Disk,
     folder: &Path,
     identity: Identity,
     options: &Options,
-    active_file: File,
+    active_file: Arc<dyn DiskFile>,
 ) -> Result<Recovered, OpenError> {
     let beginning = Chain::beginning_at(identity, Position(0));
     let commit = Commit::open(options.open_note.clone());
@@ -66,8 +73,9 @@ fn begin(
     let end = beginning
         .extend(&commit, Position(0), &mut Encoder::default(), &mut bytes)
         .map_err(|why| OpenError::Unwritable { why: why.0 })?;
-    disk.write_all_at(&active_file, &bytes, 0)
-        .and_then(|()| disk.sync_file(&active_file))
+    active_file
+        .write_all_at(&bytes, 0)
+        .and_then(|()| active_file.sync())
         .map_err(|error| OpenError::io(folder, error))?;
     let mut active = Index::empty(beginning);
     let noted = Noted {
@@ -86,6 +94,8 @@ struct Folder<'a> {
     folder: &'a Path,
     identity: Identity,
     options: &'a Options,
+    /// Positions below were durable, as the mark says.
+    marked: Position,
 }
 
 impl Folder<'_> {
@@ -99,17 +109,18 @@ impl Folder<'_> {
     /// A segment that is not the last: its index is taken if it fits, else all of it is read.
     fn sealed(&self, base: Position, chain: &Chain) -> Result<Index, OpenError> {
         let path = files::segment_path(self.folder, base);
-        let file = files::open(&path).map_err(|error| OpenError::io(&path, error))?;
-        let length = file.metadata().map_err(|error| OpenError::io(&path, error))?.len();
+        let file =
+            self.disk.open(&path, Access::Read).map_err(|error| OpenError::io(&path, error))?;
+        let length = file.length().map_err(|error| OpenError::io(&path, error))?;
         let index_path = files::index_path(self.folder, base);
-        let copy = fs::read(&index_path).ok();
+        let copy = self.disk.read(&index_path).ok();
         if !self.options.verify_all
             && let Some(index) = copy.as_deref().and_then(|copy| Index::decode(copy, self.identity))
-            && self.fits(&index, &file, length, chain)
+            && self.fits(&index, file.as_ref(), length, chain)
         {
             return Ok(index);
         }
-        let mut walk = Walk::new(&file, 0, length, *chain, CHUNK_BYTES);
+        let mut walk = Walk::new(file.as_ref(), 0, length, *chain, CHUNK_BYTES);
         let (index, obstacle) = self.follow(&mut walk, &path)?;
         if let Some(obstacle) = obstacle {
             let from = walk.chain.position;
@@ -118,7 +129,7 @@ impl Folder<'_> {
         }
         let fresh = index.encode(self.identity);
         if copy.as_ref() != Some(&fresh)
-            && let Err(error) = fs::write(&index_path, fresh)
+            && let Err(error) = self.disk.write(&index_path, &fresh)
         {
             debug!(path = %index_path.display(), %error, "no index was written; the next start reads the segment again");
         }
@@ -126,7 +137,7 @@ impl Folder<'_> {
     }
 
     /// Whether an index is of this very file: its ends are where it says, and linked as it says.
-    fn fits(&self, index: &Index, file: &File, length: u64, chain: &Chain) -> bool {
+    fn fits(&self, index: &Index, file: &dyn DiskFile, length: u64, chain: &Chain) -> bool {
         let Some(last) = index.entries.last() else { return false };
         if index.base != chain.position || index.bytes != length || last.place >= length {
             return false;
@@ -147,23 +158,30 @@ impl Folder<'_> {
     fn last(&self, sealed: VecDeque<Arc<Index>>, chain: Chain) -> Result<Recovered, OpenError> {
         let path = files::segment_path(self.folder, chain.position);
         let io = |error| OpenError::io(&path, error);
-        let active_file = files::open(&path).map_err(io)?;
-        let length = active_file.metadata().map_err(io)?.len();
-        let mut walk = Walk::new(&active_file, 0, length, chain, CHUNK_BYTES);
+        let active_file = self.disk.open(&path, Access::Write).map_err(io)?;
+        let length = active_file.length().map_err(io)?;
+        let mut walk = Walk::new(active_file.as_ref(), 0, length, chain, CHUNK_BYTES);
         let (active, obstacle) = self.follow(&mut walk, &path)?;
+        // A log that was there has its OPEN record, and trimming keeps a durable commit.
+        let was_there = chain.position != Position(0) || !self.options.may_create;
+        if active.bytes == 0 && sealed.is_empty() && was_there {
+            let (from, to) = (chain.position, chain.position.next().max(self.marked));
+            let why = "the only segment holds no commit".to_owned();
+            return Err(OpenError::Corrupt { path, from, to, why });
+        }
         if let Some(obstacle) = obstacle {
-            self.cut(walk, &path, &active_file, obstacle)?;
+            self.cut(walk, &path, active_file.as_ref(), obstacle)?;
+        }
+        let end = active.end.position;
+        if end < self.marked {
+            let (from, to) = (end, self.marked);
+            let why = "the log ends before what it had made durable".to_owned();
+            return Err(OpenError::Corrupt { path, from, to, why });
         }
         if active.bytes == 0 && sealed.is_empty() {
-            if chain.position != Position(0) {
-                // Trimming keeps a durable commit, so its loss is no crash's work.
-                let (from, to) = (chain.position, chain.position.next());
-                let why = "the only segment holds no commit".to_owned();
-                return Err(OpenError::Corrupt { path, from, to, why });
-            }
-            return begin(self.disk, self.folder, self.identity, self.options, active_file);
+            return begin(self.folder, self.identity, self.options, active_file);
         }
-        self.disk.sync_file(&active_file).map_err(io)?;
+        active_file.sync().map_err(io)?;
         self.disk.sync_folder(self.folder).map_err(|error| OpenError::io(self.folder, error))?;
         Ok(Recovered { sealed, active, active_file })
     }
@@ -201,12 +219,16 @@ impl Folder<'_> {
         &self,
         walk: Walk<'_>,
         path: &Path,
-        file: &File,
+        file: &dyn DiskFile,
         obstacle: Obstacle,
     ) -> Result<(), OpenError> {
         let io = |error| OpenError::io(path, error);
         let (bad, place) = (walk.chain.position, walk.place);
-        let length = file.metadata().map_err(io)?.len();
+        let length = file.length().map_err(io)?;
+        if bad < self.marked {
+            let (path, to) = (path.to_owned(), self.marked);
+            return Err(OpenError::Corrupt { path, from: bad, to, why: obstacle.to_string() });
+        }
         let proof = walk
             .find(self.identity, |later| later.link.position > bad && later.link.durable > bad)
             .map_err(io)?;
@@ -218,6 +240,6 @@ impl Folder<'_> {
             path = %path.display(), position = %bad, bytes = length - place, why = %obstacle,
             "a torn tail was cut off; no later commit proves that it was durable"
         );
-        self.disk.truncate(file, place).map_err(io)
+        file.truncate(place).map_err(io)
     }
 }

@@ -4,7 +4,6 @@
 //! `writer` (one append, trim or close at a time), `sync_turn` (one fdatasync at a time), `state`.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,21 +11,24 @@ use tokio::sync::watch;
 use tracing::error;
 use weir_wire::ids::{Offset, Position};
 
-use super::Options;
-use super::disk::Disk;
 use super::index::{Index, Noted};
+use super::mark::Mark;
+use super::{Machine, Options};
 use crate::commit::{Chain, Encoder, Identity};
+use crate::disk::{Disk, DiskFile};
 use crate::{Stop, Tail};
 
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) disk: Arc<dyn Disk>,
+    pub(super) machine: Machine,
     pub(super) folder: PathBuf,
     pub(super) identity: Identity,
     pub(super) options: Options,
     pub(super) tail: watch::Sender<Tail>,
     pub(super) writer: Mutex<Writer>,
     pub(super) sync_turn: Mutex<()>,
+    /// Written in the sync's turn.
+    pub(super) mark: Mark,
     state: Mutex<State>,
 }
 
@@ -37,11 +39,13 @@ pub(super) struct State {
     /// Oldest first.
     pub(super) sealed: VecDeque<Arc<Index>>,
     pub(super) active: Index,
-    pub(super) active_file: Arc<File>,
+    pub(super) active_file: Arc<dyn DiskFile>,
     /// Positions below are durable, whatever the tail says.
     pub(super) synced: Position,
     /// Whether someone is syncing until all is synced.
     pub(super) sync_runs: bool,
+    /// A write to the active file failed for want of room: it gets no further one.
+    pub(super) must_roll: bool,
     pub(super) stopped: Option<Stop>,
 }
 
@@ -59,12 +63,12 @@ pub(super) struct Writer {
 pub(super) struct Recovered {
     pub(super) sealed: VecDeque<Arc<Index>>,
     pub(super) active: Index,
-    pub(super) active_file: File,
+    pub(super) active_file: Arc<dyn DiskFile>,
 }
 
 impl Shared {
     pub(super) fn new(
-        disk: Arc<dyn Disk>,
+        machine: Machine,
         folder: &Path,
         identity: Identity,
         options: Options,
@@ -74,13 +78,15 @@ impl Shared {
         let state = State {
             sealed: recovered.sealed,
             active: recovered.active,
-            active_file: Arc::new(recovered.active_file),
+            active_file: recovered.active_file,
             synced: end.position,
             sync_runs: false,
+            must_roll: false,
             stopped: None,
         };
+        let mark = Mark::new(machine.disk.as_ref(), folder, identity);
         Self {
-            disk,
+            machine,
             folder: folder.to_owned(),
             identity,
             options,
@@ -91,8 +97,13 @@ impl Shared {
             }),
             writer: Mutex::default(),
             sync_turn: Mutex::default(),
+            mark,
             state: Mutex::new(state),
         }
+    }
+
+    pub(super) fn disk(&self) -> &dyn Disk {
+        self.machine.disk.as_ref()
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -19,7 +19,8 @@ impl Shared {
         }
         state.sync_runs = true;
         let shared = Arc::clone(self);
-        tokio::runtime::Handle::current().spawn_blocking(move || shared.sync_until_clean());
+        let blocking = self.machine.blocking.clone();
+        blocking.begin(move || shared.sync_until_clean());
     }
 
     fn sync_until_clean(&self) {
@@ -38,7 +39,7 @@ impl Shared {
             }
             (Arc::clone(&state.active_file), state.active.end)
         };
-        let result = self.disk.sync_file(&file);
+        let result = file.sync();
         let outcome = self.synced(end, result);
         if outcome.is_err() {
             self.state().sync_runs = false;
@@ -58,7 +59,7 @@ impl Shared {
             }
             (Arc::clone(&state.active_file), state.active.end)
         };
-        let result = self.disk.sync_file(&file);
+        let result = file.sync();
         self.synced(end, result)
     }
 
@@ -76,6 +77,8 @@ impl Shared {
         }
         // Behind the lock: whoever reads the tail may be about to ask for the state.
         if self.options.durability == Durability::Durable {
+            // Before anyone hears of it, so that the mark knows whatever was answered for.
+            self.mark.note(self.disk(), end.position);
             self.advance_tail(end);
         }
         Ok(())

@@ -4,19 +4,18 @@
 //! chunk or one commit, whichever is larger. Not here: which file, and what a bad commit means:
 //! the reader calls it corrupt, recovery asks whether it was ever durable.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use weir_wire::ids::Position;
 
 use crate::commit::{Chain, Envelope, Identity, Unreadable};
+use crate::disk::DiskFile;
 
 /// A walk at some commit.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
-    file: &'a File,
+    file: &'a dyn DiskFile,
     /// The bytes from `place` on that were read already.
     window: Bytes,
     /// Of the next commit.
@@ -52,7 +51,7 @@ impl std::fmt::Display for Obstacle {
 impl<'a> Walk<'a> {
     /// A walk through the commits between `place` and `end`, the first of which follows `chain`.
     pub(super) fn new(
-        file: &'a File,
+        file: &'a dyn DiskFile,
         place: u64,
         end: u64,
         chain: Chain,

@@ -4,7 +4,7 @@
 //! failure is the last write.
 
 use std::fmt::Display;
-use std::fs;
+use std::io::{self, ErrorKind};
 use std::sync::{Arc, MutexGuard};
 
 use tracing::debug;
@@ -14,6 +14,7 @@ use super::index::{Index, Noted};
 use super::state::{Shared, Writer};
 use super::{Durability, files};
 use crate::commit::Commit;
+use crate::disk::DiskFile;
 use crate::{AppendError, GROUP_BYTES_MAX, Stop};
 
 /// Bytes of the write buffer that are kept for the next append: an ordinary group fits, and a
@@ -22,6 +23,8 @@ const BUFFER_BYTES_KEPT: usize = 256 << 10;
 /// Bytes written between two looks at the free space: 64 logs in the middle of a grant use up no
 /// more than the reserve.
 const GRANT_BYTES: u64 = 1 << 20;
+/// The reserve is at most this part of the disk: a twentieth.
+const RESERVE_SHARE: u64 = 20;
 
 impl Shared {
     pub(super) fn append(
@@ -70,18 +73,18 @@ impl Shared {
 
     /// Writes one group behind everything else, in a new segment if the active one is full.
     fn write(self: &Arc<Self>, bytes: &[u8], noted: &[Noted]) -> Result<(), AppendError> {
-        let (mut file, mut place) = {
+        let (mut file, mut place, must_roll) = {
             let state = self.state();
-            (Arc::clone(&state.active_file), state.active.bytes)
+            (Arc::clone(&state.active_file), state.active.bytes, state.must_roll)
         };
-        if place > 0 && place + bytes.len() as u64 > self.options.segment_bytes {
+        let is_full = place + bytes.len() as u64 > self.options.segment_bytes;
+        if place > 0 && (is_full || must_roll) {
             self.roll()?;
             file = Arc::clone(&self.state().active_file);
             place = 0;
         }
-        self.disk
-            .write_all_at(&file, bytes, place)
-            .map_err(|error| self.broken("a write failed", error))?;
+        file.write_all_at(bytes, place)
+            .map_err(|error| self.write_failed(file.as_ref(), place, error))?;
         let mut state = self.state();
         // A sync may have failed meanwhile: then the caller must not count on this write.
         if let Some(stop) = &state.stopped {
@@ -101,23 +104,40 @@ impl Shared {
         Ok(())
     }
 
+    /// A disk that has no room after all has harmed nothing: what it took of the group is taken
+    /// off again, and the file gets no further write. After any other failure nobody knows.
+    fn write_failed(&self, file: &dyn DiskFile, place: u64, error: io::Error) -> AppendError {
+        let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        if is_full && file.truncate(place).is_ok() {
+            self.state().must_roll = true;
+            return AppendError::Full;
+        }
+        self.broken("a write failed", error)
+    }
+
     /// Seals the active segment and begins the next.
     fn roll(&self) -> Result<(), AppendError> {
         // First all of the old one, then the name of the new one: recovery calls bad bytes in a
         // segment that is not the last corruption, and never a torn tail.
         self.sync_now()?;
         let end = self.state().active.end;
-        let file = files::create(self.disk.as_ref(), &self.folder, end.position)
-            .map_err(|error| self.broken("a segment could not be made", error))?;
+        let file = files::create(self.disk(), &self.folder, end.position).map_err(|error| {
+            match error.kind() {
+                // It was not made; had it been, the name would be taken.
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => AppendError::Full,
+                _ => self.broken("a segment could not be made", error),
+            }
+        })?;
         let sealed = {
             let mut state = self.state();
             let sealed = Arc::new(std::mem::replace(&mut state.active, Index::empty(end)));
-            state.active_file = Arc::new(file);
+            state.active_file = file;
+            state.must_roll = false;
             state.sealed.push_back(Arc::clone(&sealed));
             sealed
         };
         let path = files::index_path(&self.folder, sealed.base);
-        if let Err(error) = fs::write(&path, sealed.encode(self.identity)) {
+        if let Err(error) = self.disk().write(&path, &sealed.encode(self.identity)) {
             debug!(path = %path.display(), %error, "no index was written; the next start reads the segment");
         }
         Ok(())
@@ -126,11 +146,12 @@ impl Shared {
     /// Keeps the reserve: it is for readers' cursors, retention and an orderly shutdown.
     fn find_room(&self, granted_bytes: &mut u64, bytes: u64) -> Result<(), AppendError> {
         if *granted_bytes < bytes {
-            let free = self
-                .disk
-                .free_bytes(&self.folder)
+            let space = self
+                .disk()
+                .space(&self.folder)
                 .map_err(|error| self.broken("the free space is not known", error))?;
-            let left = free.saturating_sub(self.options.reserve_bytes);
+            let reserve = self.options.reserve_bytes.min(space.total / RESERVE_SHARE);
+            let left = space.free.saturating_sub(reserve);
             if left < bytes {
                 *granted_bytes = 0;
                 return Err(AppendError::Full);
@@ -161,14 +182,14 @@ impl Shared {
             // From the oldest on, each made durable, so that a crash leaves no gap. The index goes
             // first: one without a segment would never be looked at again.
             let index = files::index_path(&self.folder, gone.base);
-            if let Err(error) = self.disk.unlink(&index)
+            if let Err(error) = self.disk().unlink(&index)
                 && error.kind() != std::io::ErrorKind::NotFound
             {
                 return Err(self.broken("an index could not be removed", error));
             }
-            self.disk
+            self.disk()
                 .unlink(&files::segment_path(&self.folder, gone.base))
-                .and_then(|()| self.disk.sync_folder(&self.folder))
+                .and_then(|()| self.disk().sync_folder(&self.folder))
                 .map_err(|error| self.broken("a segment could not be removed", error))?;
         }
         Ok(self.earliest().0)

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
-use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use weir_log::blocking::Blocking;
 use weir_log::commit::Identity;
 use weir_log::memory::MemoryLog;
 use weir_log::{Commit, PartitionLog};
@@ -33,17 +33,14 @@ pub struct Ground {
     pub log: Arc<MemoryLog>,
     pub clock_ms: Arc<AtomicU64>,
     store: Store,
-    _dir: TempDir,
 }
 
 impl Ground {
     pub fn new() -> Self {
-        let dir = TempDir::new().unwrap();
         Self {
             log: Arc::new(MemoryLog::new(identity())),
             clock_ms: Arc::new(AtomicU64::new(1_000)),
-            store: Store::open(&dir.path().join("views")).unwrap(),
-            _dir: dir,
+            store: Store::in_memory(),
         }
     }
 
@@ -61,6 +58,7 @@ impl Ground {
             fold: self.store.partition(identity().topic, identity().partition),
             chain,
             chain_note: note.into(),
+            blocking: Blocking::threads(),
             clock: Arc::new(move || Timestamp(clock_ms.load(Ordering::Relaxed))),
         };
         let (partition, task) = Partition::open(options, &Handle::current()).await?;

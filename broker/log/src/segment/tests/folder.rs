@@ -10,7 +10,7 @@ use crate::commit::fixture::Worker;
 use crate::conformance::{put, read_all};
 
 fn reopened(folder: &Path) -> Result<SegmentLog, OpenError> {
-    SegmentLog::open(folder, IDENTITY, small())
+    SegmentLog::open(&Machine::real(), folder, IDENTITY, small())
 }
 
 /// Why a filled folder is not opened after `damage`; whatever it did must still be there.
@@ -79,7 +79,7 @@ async fn another_partitions_folder_is_refused() {
     let (folder, _) = filled(&small(), 1).await;
     for (topic, partition) in [(7, 4), (8, 3)] {
         let other = Identity { topic: TopicId(topic), partition: PartitionId(partition) };
-        let error = SegmentLog::open(folder.path(), other, small()).unwrap_err();
+        let error = SegmentLog::open(&Machine::real(), folder.path(), other, small()).unwrap_err();
         assert!(matches!(error, OpenError::Misplaced { .. }), "{error}");
     }
 }

@@ -11,7 +11,8 @@ use crate::conformance::put;
 #[tokio::test]
 async fn a_kafka_decoder_reads_the_admitted_events_and_skips_the_rest() {
     let (folder, mut worker) = (tempfile::tempdir().unwrap(), Worker::new());
-    let log = SegmentLog::open(folder.path(), IDENTITY, Options::default()).unwrap();
+    let log =
+        SegmentLog::open(&Machine::real(), folder.path(), IDENTITY, Options::default()).unwrap();
     let mut expected = Vec::new();
     for compression in Compression::ALL {
         let at = worker.position;

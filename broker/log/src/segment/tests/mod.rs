@@ -7,15 +7,14 @@ mod foreign_reader;
 mod torn_tail;
 
 use std::fs::File;
-use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::commit::fixture::{IDENTITY, Worker};
 use crate::conformance::{Subject, suite};
+use crate::simulated_disk::SimulatedDisk;
 
 /// Small enough that every few commits make a segment and an index entry.
 pub(super) fn small() -> Options {
@@ -36,7 +35,8 @@ impl Segments {
 impl Subject for Segments {
     type Log = SegmentLog;
     fn open(&mut self) -> SegmentLog {
-        SegmentLog::open(self.folder.path(), IDENTITY, self.options.clone()).unwrap()
+        SegmentLog::open(&Machine::real(), self.folder.path(), IDENTITY, self.options.clone())
+            .unwrap()
     }
     fn reopen(&mut self, log: SegmentLog) -> SegmentLog {
         drop(log);
@@ -74,78 +74,54 @@ pub(super) fn files_ending(folder: &Path, end: &str) -> Vec<PathBuf> {
     found
 }
 
-/// A folder with the commits of `rounds` rounds, each of a full commit and a small one.
+/// A folder on the real disk with the commits of `rounds` rounds.
 pub(super) async fn filled(options: &Options, rounds: u64) -> (TempDir, Vec<Stored>) {
-    let (folder, mut worker, mut stored) = (tempfile::tempdir().unwrap(), Worker::new(), vec![]);
-    let log = SegmentLog::open(folder.path(), IDENTITY, options.clone()).unwrap();
-    for _ in 0..rounds {
-        let at = worker.position;
-        let group = [worker.full_commit(), worker.commit(&[1], 40)];
-        stored.extend(crate::conformance::put(&log, at, &group).await);
-    }
-    log.close().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let stored = fill(&Machine::real(), folder.path(), options, rounds, 40).await;
     (folder, stored)
 }
 
-/// A disk that says yes to every sync at once, can fail at one operation, and counts them.
-#[derive(Debug)]
-pub(super) struct TestDisk {
-    /// Operations so far: writes, syncs, truncations, removals.
-    pub(super) operations: AtomicU64,
-    /// The number of the operation that fails; a failing write leaves half of its bytes.
-    pub(super) fails_at: u64,
-    pub(super) free_bytes: AtomicU64,
+/// A log that was closed after `rounds` rounds, each of a full commit and one with `bytes` bytes.
+pub(super) async fn fill(
+    machine: &Machine,
+    folder: &Path,
+    options: &Options,
+    rounds: u64,
+    bytes: usize,
+) -> Vec<Stored> {
+    let (mut worker, mut stored) = (Worker::new(), vec![]);
+    let log = SegmentLog::open(machine, folder, IDENTITY, options.clone()).unwrap();
+    for _ in 0..rounds {
+        let at = worker.position;
+        let group = [worker.full_commit(), worker.commit(&[1], bytes)];
+        stored.extend(crate::conformance::put(&log, at, &group).await);
+    }
+    log.close().await.unwrap();
+    stored
 }
 
-impl TestDisk {
-    pub(super) fn failing_at(fails_at: u64) -> Arc<Self> {
-        let (operations, free_bytes) = (AtomicU64::new(0), AtomicU64::new(u64::MAX));
-        Arc::new(Self { operations, fails_at, free_bytes })
-    }
+/// The only log of a simulated disk.
+pub(super) const LOG: &str = "/log";
 
-    /// For tests that open thousands of folders.
-    pub(super) fn fast() -> Arc<Self> {
-        Self::failing_at(u64::MAX)
-    }
-
-    fn operate(&self) -> io::Result<()> {
-        if self.operations.fetch_add(1, Ordering::SeqCst) == self.fails_at {
-            return Err(io::Error::other("the disk was told to fail"));
-        }
-        Ok(())
-    }
+/// A simulated disk and what it takes to open logs on it.
+pub(super) fn simulated() -> (SimulatedDisk, Machine) {
+    let disk = SimulatedDisk::default();
+    let machine = Machine { disk: Arc::new(disk.clone()), blocking: Blocking::threads() };
+    (disk, machine)
 }
 
-impl Disk for TestDisk {
-    fn write_all_at(&self, file: &File, bytes: &[u8], place: u64) -> io::Result<()> {
-        let failure = self.operate();
-        let written = if failure.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
-        RealDisk.write_all_at(file, written, place)?;
-        failure
-    }
-    fn sync_file(&self, _: &File) -> io::Result<()> {
-        self.operate()
-    }
-    fn truncate(&self, file: &File, length: u64) -> io::Result<()> {
-        self.operate()?;
-        file.set_len(length)
-    }
-    fn sync_folder(&self, _: &Path) -> io::Result<()> {
-        self.operate()
-    }
-    fn unlink(&self, path: &Path) -> io::Result<()> {
-        self.operate()?;
-        RealDisk.unlink(path)
-    }
-    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        Ok(self.free_bytes.load(Ordering::SeqCst))
-    }
+pub(super) fn open(machine: &Machine, options: &Options) -> Result<SegmentLog, OpenError> {
+    SegmentLog::open(machine, Path::new(LOG), IDENTITY, options.clone())
 }
 
-/// Other content for a file that is there. Not by truncating it first: ext4 writes such a file to
-/// the disk at once, and some tests do this ten thousand times.
-pub(super) fn overwrite(path: &Path, bytes: &[u8]) {
-    let file = files::open(path).unwrap();
-    RealDisk.write_all_at(&file, bytes, 0).unwrap();
-    file.set_len(bytes.len() as u64).unwrap();
+/// The paths on a simulated disk that end so, sorted.
+pub(super) fn paths_ending(disk: &SimulatedDisk, end: &str) -> Vec<PathBuf> {
+    let mut paths = disk.paths();
+    paths.retain(|path| path.to_string_lossy().ends_with(end));
+    paths
+}
+
+/// What was durable is known from the segments alone, as after a power cut.
+pub(super) fn forget_mark(disk: &SimulatedDisk) {
+    disk.unlink(&Path::new(LOG).join(mark::MARK_FILE)).unwrap();
 }
