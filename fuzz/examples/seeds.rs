@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message;
 use tokio::runtime::Builder;
 use weir_log::commit::{Identity, Kind, Produced, SideEvent, StateChange, StateValue};
-use weir_log::segment::{Options, SegmentLog};
+use weir_log::segment::{Machine, Options, SegmentLog};
 use weir_log::{Commit, PartitionLog};
 use weir_wire::ids::{
     ChainRevision, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId, Sequence,
@@ -74,7 +74,7 @@ impl Seeds {
         let identity = Identity { topic: TopicId(7), partition: PartitionId(3) };
         let options =
             Options { segment_bytes: 2_000, index_interval_bytes: 300, ..Options::default() };
-        let log = SegmentLog::open(folder.path(), identity, options)?;
+        let log = SegmentLog::open(&Machine::real(), folder.path(), identity, options)?;
         let (mut at, mut offset, mut ordinal) = (Position(1), Offset(0), 0);
         for round in 0..6 {
             for commit in [full(offset, ordinal, round), chain(offset.plus(3), round)] {
@@ -91,6 +91,7 @@ impl Seeds {
                 (path.file_name().unwrap_or_default().to_string_lossy(), fs::read(&path)?);
             let first = name.starts_with("00000000000000000000");
             match path.extension() {
+                Some(ending) if ending == "mark" => {}
                 Some(ending) if ending == "index" => self.put("index", &name, &[&bytes])?,
                 _ if first => {
                     self.put("segment", "sealed", &[&[0], &bytes])?;

@@ -590,6 +590,22 @@ mod tests {
         );
     }
 
+    /// The log may hold such numbers: `apply` takes what it has, and `check` counts on from there.
+    #[test]
+    fn the_last_number_there_is_has_no_next() {
+        let mut catalog = Catalog::default();
+        let ids = CatalogChange::ProducerIdsReserved { up_to: u64::MAX };
+        catalog.apply(&ids);
+        assert_eq!(catalog.check(&ids), Err(CatalogError::Outdated));
+        catalog.apply(&topic("flights", 16));
+        let chain = |revision| CatalogChange::ChainChanged {
+            topic: TopicId(16),
+            chain: Chain { revision: ChainRevision(revision), bindings: vec![] },
+        };
+        catalog.apply(&chain(u64::MAX));
+        assert_eq!(catalog.check(&chain(0)), Err(CatalogError::Outdated));
+    }
+
     #[test]
     fn numbers_are_never_used_twice() {
         let mut catalog = an_airline();

@@ -2,58 +2,66 @@
 //! refusal that changed nothing.
 #![no_main]
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 use weir_fuzz::{bounded, seal};
+use weir_log::blocking::Blocking;
 use weir_log::commit::{Identity, Kind};
-use weir_log::segment::{Options, SegmentLog};
+use weir_log::disk::Disk;
+use weir_log::segment::{Machine, Options, SegmentLog};
+use weir_log::simulated_disk::SimulatedDisk;
 use weir_log::{Commit, PartitionLog, ReadError};
 use weir_wire::ids::{ChainRevision, Offset, PartitionId, Position, Timestamp, TopicId};
 
 const IDENTITY: Identity = Identity { topic: TopicId(7), partition: PartitionId(3) };
+const FOLDER: &str = "/log";
 const SEGMENT: &str = "00000000000000000000.log";
+/// The note of what was durable, and its size.
+const MARK: &str = "durable.mark";
+const MARK_BYTES: usize = 32;
 /// More commits than an input of 64 KiB has room for.
 const READS_MAX: usize = 1_000;
 
-// The first byte: whether checksums are made right, and where the input is cut into two segments.
+// The first byte: bit 0, the checksums stay as they are; bit 1, the last bytes are the mark.
 fuzz_target!(|input: &[u8]| {
-    let Some((choice, segment)) = input.split_first() else { return };
-    let mut segment = segment.to_vec();
+    let Some((choice, bytes)) = input.split_first() else { return };
+    let has_mark = choice & 2 != 0 && MARK_BYTES <= bytes.len();
+    let (segment, mark) = bytes.split_at(bytes.len() - if has_mark { MARK_BYTES } else { 0 });
+    let (mut segment, mut mark) = (segment.to_vec(), mark.to_vec());
     if choice & 1 == 0 {
         seal::commits(&mut segment);
+        seal::index(&mut mark);
     }
-    // Memory, where there is such a folder: a sync there is no wait.
-    let memory = Path::new("/dev/shm");
-    let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-    let folder = tempfile::tempdir_in(place).expect("a folder");
-    let path = folder.path().join(SEGMENT);
-    fs::write(&path, &segment).expect("a segment");
-    bounded(|| recover(folder.path(), &path, &segment));
+    let (disk, folder) = (SimulatedDisk::default(), PathBuf::from(FOLDER));
+    disk.make_folder(&folder).expect("memory has room");
+    disk.overwrite(&folder.join(SEGMENT), &segment);
+    if has_mark {
+        disk.overwrite(&folder.join(MARK), &mark);
+    }
+    bounded(|| recover(&disk, &folder, &segment));
 });
 
-fn recover(folder: &Path, path: &Path, before: &[u8]) {
-    let options = Options { reserve_bytes: 0, ..Options::default() };
-    let log = match SegmentLog::open(folder, IDENTITY, options.clone()) {
-        Ok(log) => log,
-        Err(_) => {
-            let now = fs::read(path).expect("still there");
-            assert!(now == before, "a refused segment was changed");
-            return;
-        }
-    };
+fn recover(disk: &SimulatedDisk, folder: &Path, before: &[u8]) {
+    // A task of the runtime below: nothing waits for threads.
+    let blocking = Blocking::by(|work| drop(tokio::spawn(async move { work() })));
+    let machine = Machine { disk: Arc::new(disk.clone()), blocking };
+    let open = || SegmentLog::open(&machine, folder, IDENTITY, Options::default());
     let runtime = runtime();
+    let Ok(log) = open() else {
+        let now = disk.bytes_of(&folder.join(SEGMENT));
+        assert!(now.as_deref() == Some(before), "a refused segment was changed");
+        return;
+    };
     runtime.block_on(read_and_append(&log));
     drop(log);
-    let again =
-        SegmentLog::open(folder, IDENTITY, options).expect("what was recovered opens again");
-    drop(again);
+    open().expect("what was recovered opens again");
 }
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().max_blocking_threads(1).build().expect("a runtime")
+    Builder::new_current_thread().build().expect("a runtime")
 }
 
 async fn read_and_append(log: &SegmentLog) {
