@@ -8,7 +8,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{codegen, guests, layers, root};
+use crate::{codegen, fuzz, guests, layers, root};
 
 /// A step's name and what it does. An error is what to tell, whole.
 type Step = (&'static str, fn() -> Result<(), String>);
@@ -24,6 +24,7 @@ pub const TEST: &[Step] = &[
     ("build", build),
     ("guests are current", || guests::run(true)),
     ("doc examples", doc_examples),
+    ("fuzz", fuzz::run_all_briefly),
     ("tests", tests),
 ];
 
@@ -79,11 +80,13 @@ fn tools() -> Result<(), String> {
 }
 
 fn format() -> Result<(), String> {
-    cargo(&["fmt", "--all", "--check"])
+    cargo(&["fmt", "--all", "--check"])?;
+    fuzz::format()
 }
 
 fn clippy() -> Result<(), String> {
-    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    fuzz::clippy()
 }
 
 fn docs() -> Result<(), String> {

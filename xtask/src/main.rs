@@ -4,6 +4,7 @@
 
 mod checks;
 mod codegen;
+mod fuzz;
 mod guests;
 mod layers;
 mod torture;
@@ -30,6 +31,14 @@ enum Chore {
     Layers,
     /// Crashes, power cuts and failing disks at the size of a release; writes tests/results/
     Torture(torture::Torture),
+    /// Feeds hostile bytes to every decoder
+    Fuzz {
+        /// Names of files in fuzz/src/bin; all if none is given
+        targets: Vec<String>,
+        /// How long each is searched with mutations, after its corpus
+        #[arg(long, default_value_t = fuzz::SECONDS_DEFAULT)]
+        seconds: u64,
+    },
     /// Generates sdk/wire/src/proto.rs from the schema
     Codegen {
         /// Change nothing; fail where the file is not current
@@ -50,6 +59,7 @@ fn main() -> ExitCode {
         Chore::Lint => checks::run("lint", checks::LINT),
         Chore::Layers => layers::run(&root()),
         Chore::Torture(wanted) => torture::run(&wanted),
+        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
         Chore::Codegen { check } => codegen::run(check),
         Chore::Guests { check } => guests::run(check),
     };

@@ -206,7 +206,7 @@ impl Catalog {
             CatalogChange::PluginDeleted { name, version } => self.check_deleted(name, *version),
             CatalogChange::ChainChanged { topic, chain } => self.check_chain(*topic, chain),
             CatalogChange::ProducerIdsReserved { up_to } => {
-                let rises = (self.producer_ids_up_to + 1..=PRODUCER_IDS_MAX).contains(up_to);
+                let rises = self.producer_ids_up_to < *up_to && *up_to <= PRODUCER_IDS_MAX;
                 rises.then_some(()).ok_or(CatalogError::Outdated)
             }
         }
@@ -260,7 +260,8 @@ impl Catalog {
 
     fn check_chain(&self, topic: TopicId, chain: &Chain) -> Result<(), CatalogError> {
         self.topic_by_id(topic).ok_or(CatalogError::UnknownTopicId(topic))?;
-        if chain.revision.0 != self.chain(topic).map_or(0, |now| now.revision.0) + 1 {
+        let before = self.chain(topic).map_or(0, |now| now.revision.0);
+        if before.checked_add(1) != Some(chain.revision.0) {
             return Err(CatalogError::Outdated);
         }
         for (index, binding) in chain.bindings.iter().enumerate() {
@@ -587,6 +588,22 @@ mod tests {
             CatalogChange::ProducerIdsReserved { up_to: 100 },
             expect!["the catalog has changed meanwhile: read it again and repeat the request"],
         );
+    }
+
+    /// The log may hold such numbers: `apply` takes what it has, and `check` counts on from there.
+    #[test]
+    fn the_last_number_there_is_has_no_next() {
+        let mut catalog = Catalog::default();
+        let ids = CatalogChange::ProducerIdsReserved { up_to: u64::MAX };
+        catalog.apply(&ids);
+        assert_eq!(catalog.check(&ids), Err(CatalogError::Outdated));
+        catalog.apply(&topic("flights", 16));
+        let chain = |revision| CatalogChange::ChainChanged {
+            topic: TopicId(16),
+            chain: Chain { revision: ChainRevision(revision), bindings: vec![] },
+        };
+        catalog.apply(&chain(u64::MAX));
+        assert_eq!(catalog.check(&chain(0)), Err(CatalogError::Outdated));
     }
 
     #[test]

@@ -344,6 +344,21 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// The door for `fuzz/`, in its builds only.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use super::{Checkpoint, Decoder};
+
+    /// The checkpoint of rows, if they are one.
+    pub fn decode<'r>(
+        rows: impl IntoIterator<Item = (&'r Vec<u8>, &'r Vec<u8>)>,
+    ) -> Option<Checkpoint> {
+        let mut decoder = Decoder::default();
+        rows.into_iter().try_for_each(|(key, value)| decoder.row(key, value)).ok()?;
+        decoder.finish().ok()?
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 
 use weir_wire::ids::Position;
 
+/// Ordinals lie below, as Kafka's numbers do: no log gets there, a damaged checkpoint might.
+const ORDINALS_MAX: u64 = i64::MAX as u64;
+
 /// Commits with side events that have not all been relayed, oldest first.
 ///
 /// Invariant: `relayed <= next_ordinal`; `waiting` covers `relayed..next_ordinal` without a gap.
@@ -51,7 +54,7 @@ impl Outbox {
             }
             covered = commit.first.checked_add(u64::from(commit.count))?;
         }
-        let whole = begins && covered == next_ordinal;
+        let whole = begins && covered == next_ordinal && next_ordinal < ORDINALS_MAX;
         whole.then(|| Self { waiting: waiting.into(), relayed, next_ordinal })
     }
 
@@ -115,6 +118,15 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by `fuzz/`: the next commit's ordinals were counted beyond 64 bits.
+    #[test]
+    fn a_checkpoint_with_ordinals_that_no_log_reaches_is_none() {
+        assert!(Outbox::restore(vec![], 5, 5).is_some());
+        assert!(Outbox::restore(vec![], u64::MAX, u64::MAX).is_none());
+        let last = Waiting { position: Position(1), first: u64::MAX - 1, count: 1 };
+        assert!(Outbox::restore(vec![last], u64::MAX - 1, u64::MAX).is_none());
+    }
 
     fn waiting(outbox: &Outbox) -> Vec<(u64, u64, u32)> {
         outbox.waiting().map(|commit| (commit.position.0, commit.first, commit.count)).collect()

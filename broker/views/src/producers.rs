@@ -333,7 +333,10 @@ impl Producers {
             }
         }
         let ends_well = |client: &Client| {
-            client.window.back().is_none_or(|newest| newest.end() == client.next())
+            // A window that goes round the ring would have two places for one sequence.
+            let events: u64 = client.window.iter().map(|batch| u64::from(batch.count)).sum();
+            events < u64::from(HALF_RING)
+                && client.window.back().is_none_or(|newest| newest.end() == client.next())
         };
         producers.clients.values().all(ends_well).then_some(producers)
     }
@@ -418,6 +421,27 @@ impl Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A sequence would be found in a batch that does not hold it.
+    #[test]
+    fn a_checkpoint_with_a_window_round_the_ring_is_none() {
+        let restored = |count| {
+            let batch = |first: Sequence, position, count| {
+                let (position, first_offset) = (Position(position), Offset(0));
+                let (all_accepted, time) = (true, Timestamp(1));
+                let batch = Remembered { first, count, position, first_offset, all_accepted, time };
+                Changed::Batch(ProducerId(7), batch)
+            };
+            let second = Sequence::ZERO.plus(count);
+            let last = second.plus(9);
+            let head = ClientHead { epoch: ProducerEpoch(0), last, used: Timestamp(1) };
+            let rows = [batch(Sequence::ZERO, 1, count), batch(second, 2, 10)];
+            Producers::restore(std::iter::once(Changed::Client(ProducerId(7), head)).chain(rows))
+        };
+        assert!(restored(1_000_000).is_some());
+        assert!(restored(i32::MAX as u32).is_none());
+        assert!(restored(u32::MAX).is_none());
+    }
     use expect_test::{Expect, expect};
     use std::fmt::Write;
 

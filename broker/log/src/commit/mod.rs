@@ -4,6 +4,8 @@
 //! data; any bytes are answered with a commit or a reason. The bytes are drawn in `format.rs` and
 //! `sections.rs`. Not here: files, and what a partition makes of a commit.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod chain;

@@ -5,6 +5,8 @@
 //! stands still; a folder is opened as it was durable or not at all. Not here: a lock on the
 //! folder: the broker locks its data directory as a whole.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod recovery;
 mod writer;
 mod reader;

@@ -167,11 +167,9 @@ fn not_json(json: &str, error: &serde_json::Error) -> String {
 }
 
 fn excerpt(text: &str) -> String {
-    let mut short: String = text.chars().take(EXCERPT_CHARS_MAX).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
+    let short: String = text.chars().take(EXCERPT_CHARS_MAX).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    pointer::printable(&short) + more
 }
 
 #[cfg(test)]

@@ -65,7 +65,8 @@ pub fn fields(json: &str) -> String {
     else {
         return "none, since it is no object".to_owned();
     };
-    let escape = |name: &String| format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+    let escape =
+        |name: &String| printable(&format!("/{}", name.replace('~', "~0").replace('/', "~1")));
     let mut names: Vec<String> = object.keys().take(FIELDS_LISTED_MAX).map(escape).collect();
     match object.len() {
         0 => return "none".to_owned(),
@@ -73,6 +74,19 @@ pub fn fields(json: &str) -> String {
         _ => {}
     }
     names.join(" ")
+}
+
+/// The same text on one line, and without a word to the terminal: control characters are written as
+/// `\u{1b}`.
+pub fn printable(text: &str) -> String {
+    let escaped = |letter: char| letter.is_control().then(|| letter.escape_unicode());
+    text.chars().fold(String::with_capacity(text.len()), |mut out, letter| {
+        match escaped(letter) {
+            Some(escape) => out.extend(escape),
+            None => out.push(letter),
+        }
+        out
+    })
 }
 
 /// One token with `~1` and `~0` read; `None` for any other use of `~`.
@@ -263,6 +277,8 @@ mod tests {
     #[test]
     fn fields_are_listed_as_pointers() {
         assert_eq!(fields(r#"{"a/b":1,"c":{}}"#), "/a~1b /c");
+        // Found by `fuzz/`: a sentence of two lines.
+        assert_eq!(fields(r#"{"a\nb":1,"\u001b[2J":1}"#), "/\\u{1b}[2J /a\\u{a}b");
         assert_eq!(fields("[1]"), "none, since it is no object");
         assert_eq!(fields("{}"), "none");
     }

@@ -122,7 +122,9 @@ fn decompress_snappy(packed: &[u8], bytes_max: usize) -> io::Result<Option<Vec<u
     if !packed.starts_with(XERIAL_MAGIC) {
         return Ok(decompress_block(packed, &mut plain, bytes_max)?.then_some(plain));
     }
-    let mut rest = packed.get(XERIAL_HEADER.len()..).ok_or(invalid("its header is cut off"))?;
+    // Only the one version that is written: other readers take the rest for a bare block.
+    let mut rest =
+        packed.strip_prefix(XERIAL_HEADER).ok_or(invalid("its header is no version 1"))?;
     while !rest.is_empty() {
         let (bytes, behind) = rest.split_first_chunk().ok_or(invalid("a block is cut off"))?;
         let (block, behind) = behind

@@ -65,6 +65,17 @@ fn bytes_behind_the_compressed_ones_are_found() {
     }
 }
 
+/// Found by `fuzz/`: others take such a header for the beginning of a bare block, and fail.
+#[test]
+fn snappy_framing_of_another_version_is_refused() {
+    let good = sample(Compression::Snappy);
+    for at in 61 + 8..61 + 16 {
+        let mut batch = good.to_vec();
+        batch[at] ^= 1;
+        assert!(!is_read(&reseal(batch)), "byte {at}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
