@@ -57,6 +57,11 @@ impl ComponentStore {
         Ok(Self { folder })
     }
 
+    /// The folder as it is, for reading.
+    pub fn at(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
     /// The name of a component.
     pub fn digest(component: &[u8]) -> Digest {
         Digest(Sha256::digest(component).into())

@@ -44,6 +44,17 @@ pub enum HomeError {
         /// Whose it is, as the lock file tells.
         pid: String,
     },
+    /// A broker serves it.
+    #[error("a broker is at work in {} (pid {pid}); stop it, or look at a copy", dir.display())]
+    AtWork {
+        /// The directory.
+        dir: PathBuf,
+        /// Whose it is, as the lock file tells.
+        pid: String,
+    },
+    /// No broker ever was here.
+    #[error("{} is no data directory of a broker: it has no folder `log`", .0.display())]
+    NoHome(PathBuf),
     /// The directory exists and everyone may write to it.
     #[error("data directory {} can be written by every user of this machine; `chmod o-w` it or choose another --data-dir", .0.display())]
     OpenToAll(PathBuf),
@@ -215,6 +226,29 @@ fn make_folder(folder: &Path) -> Result<(), HomeError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder.create(folder).map_err(HomeError::io("create folder", folder))
+}
+
+/// Sees to it that no broker begins to work in a data directory, and changes nothing there. One
+/// that was never served, such as a copy without its lock, is still anyway.
+pub fn hold_still(dir: &Path) -> Result<Option<File>, HomeError> {
+    if !dir.join("log").is_dir() {
+        return Err(HomeError::NoHome(dir.to_owned()));
+    }
+    let path = dir.join("weir.lock");
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(HomeError::io("open", &path)(error)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            Err(HomeError::AtWork { dir: dir.to_owned(), pid: pid.trim().to_owned() })
+        }
+        Err(errno) => Err(HomeError::io("lock", &path)(errno.into())),
+    }
 }
 
 fn lock(dir: &Path) -> Result<File, HomeError> {

@@ -132,7 +132,8 @@ fn not_written(error: impl std::fmt::Display) -> Fault {
     )
 }
 
-fn changes_in<T: DeserializeOwned>(commit: &Commit) -> Result<Vec<T>, Fault> {
+/// The changes that a commit of an internal topic holds.
+pub fn changes_in<T: DeserializeOwned>(commit: &Commit) -> Result<Vec<T>, Fault> {
     if commit.data.is_empty() {
         return Ok(Vec::new());
     }

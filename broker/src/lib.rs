@@ -16,6 +16,7 @@ pub mod serve;
 
 mod admin;
 pub mod broker;
+mod check;
 pub mod control;
 mod topics;
 pub mod listen;

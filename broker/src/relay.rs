@@ -27,7 +27,7 @@ use crate::desk::Desk;
 use crate::router::Router;
 
 /// Names the cause: topic, partition and ordinal of the side event, as `flights/3#17`.
-const CAUSE_HEADER: &str = "weir-cause";
+pub const CAUSE_HEADER: &str = "weir-cause";
 /// Names the plugin that emitted.
 const PLUGIN_HEADER: &str = "weir-plugin";
 /// How many side events lie between this one and a publisher's, this one included.

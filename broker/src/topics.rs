@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use weir_log::PartitionLog;
 use weir_log::commit::Identity;
 use weir_log::segment::{Machine, Options, SegmentLog};
 use weir_partition::{Chain, Partition, PartitionOptions};
@@ -14,7 +15,7 @@ use weir_views::catalog;
 use weir_views::store::Store;
 use weir_wire::admin;
 use weir_wire::fault::{Code, Fault};
-use weir_wire::ids::{PartitionId, TopicId, TopicName};
+use weir_wire::ids::{PartitionId, Position, TopicId, TopicName};
 
 use crate::desk::Desk;
 use crate::internal_topic::not_opened;
@@ -106,28 +107,15 @@ impl Topics {
         chain: &admin::Chain,
         partition: PartitionId,
     ) -> Result<Partition, Fault> {
-        let dir = self.topic_dir(&record.name, record.id).join(partition.to_string());
-        let identity = Identity { topic: record.id, partition };
-        let durability = match record.durability {
-            admin::Durability::Durable => weir_log::segment::Durability::Durable,
-            admin::Durability::Os => weir_log::segment::Durability::Os,
-        };
-        let options = Options { durability, ..Options::default() };
-        let machine = self.machine.clone();
-        let open = move || SegmentLog::open(&machine, &dir, identity, options);
-        let log = self
-            .machine
-            .blocking
-            .run(open)
-            .await
-            .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
-            .map_err(not_opened)?;
+        let log = self.open_log(record, partition, false).await?;
+        // The files of a copy may be of different moments: its checkpoints prove nothing.
+        let durability = if log.is_copied() { admin::Durability::Os } else { record.durability };
         let (chain, chain_note) = self.chain(chain).await?;
         let options = PartitionOptions {
             topic: record.name.clone(),
             partition,
             log: Arc::new(log),
-            durability: record.durability,
+            durability,
             fold: self.store.partition(record.id, partition),
             chain,
             chain_note,
@@ -139,6 +127,55 @@ impl Topics {
             .map_err(|error| Fault::new(Code::Corrupt, error.to_string()))?;
         self.keep(worker);
         Ok(partition)
+    }
+
+    /// Makes the logs of a topic that is about to be recorded: whatever the catalog knows has its
+    /// logs, so that a missing one is damage and not a beginning.
+    pub async fn make_logs(&self, record: &catalog::Topic) -> Result<(), Fault> {
+        let made = futures::stream::iter((0..record.partitions).map(PartitionId))
+            .map(|partition| self.make_log(record, partition))
+            .buffer_unordered(SIDE_BY_SIDE_MAX);
+        made.collect::<Vec<_>>().await.into_iter().collect()
+    }
+
+    async fn make_log(&self, record: &catalog::Topic, partition: PartitionId) -> Result<(), Fault> {
+        let log = self.open_log(record, partition, true).await?;
+        let has_events = log.tail().borrow().position > Position(1);
+        let closed = log.close().await;
+        if has_events {
+            return Err(Fault::new(
+                Code::Corrupt,
+                format!(
+                    "{}/{partition}: there is a log of that name and number already, and the \
+                     catalog does not know of it; move its folder away",
+                    record.name
+                ),
+            ));
+        }
+        closed.map_err(|error| Fault::new(Code::StorageBroken, error.to_string()))
+    }
+
+    async fn open_log(
+        &self,
+        record: &catalog::Topic,
+        partition: PartitionId,
+        may_create: bool,
+    ) -> Result<SegmentLog, Fault> {
+        let dir = self.topic_dir(&record.name, record.id).join(partition.to_string());
+        let identity = Identity { topic: record.id, partition };
+        let durability = match record.durability {
+            admin::Durability::Durable => weir_log::segment::Durability::Durable,
+            admin::Durability::Os => weir_log::segment::Durability::Os,
+        };
+        let options = Options { durability, may_create, ..Options::default() };
+        let machine = self.machine.clone();
+        let open = move || SegmentLog::open(&machine, &dir, identity, options);
+        self.machine
+            .blocking
+            .run(open)
+            .await
+            .map_err(|error| Fault::new(Code::Internal, error.to_string()))?
+            .map_err(not_opened)
     }
 
     /// A chain of fresh stages for one partition, and its JSON.

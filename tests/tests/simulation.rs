@@ -1,22 +1,28 @@
 //! The whole broker under thousands of seeds (R1), and under bugs that were planted in it (R2).
 //!
-//! `WEIR_SEED=n cargo test --workspace --test simulation one_seed -- --nocapture` runs one seed and
-//! says what it does; with `WEIR_TRACE=file` it writes down everything that happened.
+//! A seed that failed is run alone, and tells what it does, with
+//! `WEIR_SEED=n cargo test --workspace --test simulation one_seed -- --nocapture`; with
+//! `WEIR_TRACE=file` it writes down everything that happened.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use weir_log::planted::Bug;
 use weir_tests::simulation::trace::Trace;
 use weir_tests::simulation::{Finding, Lie, Report, Script, run};
+use weir_tests::torture::{Row, sized};
 
 /// Seeds of a CI run, where the time is enough: each run takes others, and says which.
 const SEEDS: u64 = 4_000;
+/// And of a release.
+const SEEDS_RELEASE: u64 = 1_000_000;
 /// CI has other things to do.
 const TIME_MAX: Duration = Duration::from_secs(120);
+/// Between the first seeds of two runs: more than a run has, so that none is taken twice.
+const SEEDS_APART: u64 = 10_000_019;
 /// A planted bug has to show within so many seeds.
 const SEEDS_PER_BUG: u64 = 1_000;
 
@@ -71,18 +77,18 @@ fn one_seed() {
 
 #[test]
 fn nothing_is_lost_doubled_or_invented_whatever_the_seed() {
-    let first = std::env::var("WEIR_SEED")
-        .map_or_else(|_| std::process::id() as u64 * 1_000_003, |seed| seed.parse().unwrap());
-    let (began, failed) = (Instant::now(), Mutex::new(Vec::new()));
+    let mut row = Row::begin("R1", "simulation of the whole broker");
+    let first = row.seed() * SEEDS_APART;
+    let failed = Mutex::new(Vec::new());
     let (events, slept) = (AtomicU64::new(0), AtomicU64::new(0));
-    let done = with_seeds(first, SEEDS, |seed| {
+    let done = with_seeds(first, sized(SEEDS, SEEDS_RELEASE), |seed| {
         let script = Script::of(seed);
         let report = attempt(&script, Trace::default());
         events.fetch_add(report.events.0 as u64, Ordering::Relaxed);
         slept.fetch_add(report.milliseconds, Ordering::Relaxed);
         if !report.findings.is_empty() {
             let mut failed = failed.lock().unwrap();
-            failed.push(format!("seed {seed}: {:?}\n  {script:?}", report.findings));
+            failed.push(format!("WEIR_SEED={seed}: {:?}\n  {script:?}", report.findings));
             return failed.len() < 5;
         }
         // One of a hundred is run again: the same to the last packet.
@@ -90,15 +96,15 @@ fn nothing_is_lost_doubled_or_invented_whatever_the_seed() {
             let again = attempt(&script, Trace::default());
             assert_eq!(again.trace.hash(), report.trace.hash(), "seed {seed} is not reproducible");
         }
-        began.elapsed() < TIME_MAX
+        row.has_time(TIME_MAX)
     });
-    println!(
-        "seeds {first}..{}: {done} done in {:?}, {events:?} events, {slept:?} simulated ms",
-        first + done,
-        began.elapsed()
-    );
+    row.count("first seed", first);
+    row.count("seeds", done);
+    row.count("events", events.into_inner());
+    row.count("simulated seconds", slept.into_inner() / 1_000);
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} seeds failed:\n{}", failed.len(), failed.join("\n"));
+    row.passed();
 }
 
 /// The first seed that shows the bug, and how.
@@ -126,6 +132,9 @@ macro_rules! planted {
             fn $name() {
                 let plant: fn(&mut Script) = $plant;
                 let (seed, finding) = caught(plant).expect("the simulation does not see this bug");
+                let mut row = Row::begin("R2", stringify!($name));
+                row.count("caught by seed", seed);
+                row.passed();
                 println!("seed {seed}: {finding:?}");
             }
         )*

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod stories {
+    mod check;
     mod demo;
     mod doors;
     mod flights;

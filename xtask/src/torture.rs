@@ -18,6 +18,8 @@ use crate::root;
 
 /// What runs a row: its name, what cargo's `test --workspace` gets, which tests of that.
 const ROWS: &[(&str, &[&str], &str)] = &[
+    ("R1", &["--test", "simulation"], "nothing_is_lost"),
+    ("R2", &["--test", "simulation"], "caught"),
     ("R3", &["--test", "crash"], "crash::every_syscall::"),
     ("R4", &["--test", "crash"], "crash::kill_loop::"),
     ("R5", &["--test", "crash"], "crash::power_cut::"),

@@ -24,6 +24,8 @@ mod publish;
 mod consume;
 mod status;
 mod clock;
+mod check;
+mod dump;
 mod plugin;
 mod chain;
 mod compile;
@@ -90,6 +92,8 @@ enum Command {
     Plugin(plugin::Plugin),
     Status(status::StatusArguments),
     Clock(clock::ClockArguments),
+    Check(check::Check),
+    Dump(dump::Dump),
     Demo(DemoArguments),
     /// Compile a component; the broker runs this in a child process.
     #[command(hide = true)]
@@ -178,6 +182,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Status(status) => status.run(context, output).await,
             Command::Clock(clock) => clock.run(context, output).await,
             Command::Demo(DemoArguments {}) => demo(output).await,
+            Command::Check(check) => check.run(output),
+            Command::Dump(dump) => dump.run(output),
             Command::Compile(compile) => compile.run(),
         }
     })
@@ -348,6 +354,8 @@ mod tests {
               plugin   Upload plugins, and bind them to topics
               status   Show the broker at a glance, and what an operator has to act on
               clock    Show the broker's clock beside the machine's, or confirm the machine's
+              check    Verify a data directory while no broker runs in it; changes nothing
+              dump     Print the commits of a log while no broker runs; changes nothing
               demo     Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap
               help     Print this message or the help of the given subcommand(s)
 

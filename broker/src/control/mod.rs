@@ -105,8 +105,11 @@ impl Control {
             retention_bytes: spec.retention_bytes,
             created_at: (self.clock)(),
         };
-        let catalog =
-            self.registry.record(CatalogChange::TopicCreated { topic: record.clone() }).await?;
+        let change = CatalogChange::TopicCreated { topic: record.clone() };
+        self.registry.catalog().check(&change)?;
+        // What this leaves behind when it fails is empty, and the next attempt takes it up.
+        self.topics.make_logs(&record).await?;
+        let catalog = self.registry.record(change).await?;
         let topic = self.topics.open(&record, &Chain::default()).await;
         if let Some(fault) = topic.partitions.iter().find_map(|partition| partition.as_ref().err())
         {

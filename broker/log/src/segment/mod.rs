@@ -7,6 +7,7 @@
 
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod verify;
 mod recovery;
 mod writer;
 mod reader;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 use weir_wire::ids::{Offset, Position, Timestamp};
 
 use self::state::Shared;
+pub use self::verify::{Torn, Verified, verify};
 use crate::blocking::{Blocking, Interrupted};
 use crate::commit::{Commit, Identity, Stored};
 use crate::disk::{Disk, RealDisk};
@@ -195,6 +197,12 @@ impl SegmentLog {
         let recovered = recovery::recover(machine.disk.as_ref(), folder, identity, &options)?;
         let shared = Shared::new(machine.clone(), folder, identity, options, recovered);
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Whether the folder was copied from elsewhere since it was last written to. Copies that are
+    /// made while a broker runs hold each file as of another moment.
+    pub fn is_copied(&self) -> bool {
+        mark::is_of_another_folder(self.shared.disk(), &self.shared.folder, self.shared.identity)
     }
 
     /// Runs `work` where it may wait for the disk. It ends even if the caller stops waiting.

@@ -185,7 +185,9 @@ async fn in_a_copy_the_mark_proves_nothing() {
         }
         disk.overwrite(&copy.join(path.file_name().unwrap()), &bytes);
     }
+    assert!(!open(&machine, &Options::default()).unwrap().is_copied());
     let log = SegmentLog::open(&machine, copy, IDENTITY, Options::default()).unwrap();
+    assert!(log.is_copied());
     assert_eq!(read_all(&log).await, stored[..stored.len() - 1]);
 }
 
