@@ -5,6 +5,7 @@
 //! else's decoder. Not here: the stories themselves, see `tests/stories.rs`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub mod simulation;
 pub mod load;
 pub mod broker;
 pub mod strace;
@@ -14,4 +15,3 @@ pub mod segments;
 pub mod rule;
 pub mod flights;
 pub mod ledger;
-pub mod simulation;

@@ -10,11 +10,11 @@ pub mod segment;
 pub mod simulated_disk;
 pub mod disk;
 pub mod blocking;
-pub mod planted;
 pub mod memory;
 #[cfg(test)]
 mod conformance;
 pub mod commit;
+pub mod planted;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;

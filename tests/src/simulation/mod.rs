@@ -12,12 +12,12 @@
 //!
 //! Not here: threads at the same time (see the log's own tests), and the admin API's HTTP.
 
-pub mod trace;
-mod clients;
-mod net;
-mod plugins;
-mod script;
 mod world;
+mod script;
+mod clients;
+mod plugins;
+mod net;
+pub mod trace;
 
 pub use script::{Lie, Script};
 pub use world::{Finding, Report, run};
