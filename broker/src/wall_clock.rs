@@ -1,7 +1,7 @@
 //! The one place that asks the machine for the time of day, and does not believe everything.
 //!
 //! Promises: the broker's time never falls, and never runs ahead of the monotonic clock by more than
-//! [`TRUST_MS`] and what clocks are slewed, unless an operator says that it is right. So nobody burns
+//! `TRUST_MS` and what clocks are slewed, unless an operator says that it is right. So nobody burns
 //! or re-opens a day's window by setting the machine's clock. What it cannot tell: a clock that was set
 //! while the broker was down; partitions see to it that their time does not fall then either.
 

@@ -3,7 +3,7 @@
 //! Promises: nothing here asks the broker what is right. What is expected comes from the input and
 //! from a model of the rule that shares no code with it; what was stored is read by someone
 //! else's decoder. Not here: the stories themselves, see `tests/stories.rs`.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 pub mod simulation;
 pub mod load;

@@ -1,6 +1,6 @@
 //! The real program, killed, cut off from its power, on disks that fail and disks that are full;
 //! one module per kind of misfortune. What each promises is in ARCHITECTURE.md's table of rows.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod crash {
     mod every_syscall;

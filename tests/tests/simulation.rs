@@ -3,7 +3,7 @@
 //! A seed that failed is run alone, and tells what it does, with
 //! `WEIR_SEED=n cargo test --workspace --test simulation one_seed -- --nocapture`; with
 //! `WEIR_TRACE=file` it writes down everything that happened.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;

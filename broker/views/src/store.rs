@@ -104,11 +104,10 @@ impl PartitionFold {
         let checkpoint = match &self.kept {
             Kept::Memory(trees) => {
                 let trees = locked(trees);
-                let rows = trees.get(&self.tree).into_iter().flatten();
+                let mut rows = trees.get(&self.tree).into_iter().flatten();
                 let mut decoder = Decoder::default();
                 Ok(rows
-                    .map(|(key, value)| decoder.row(key, value))
-                    .collect::<Result<(), _>>()
+                    .try_for_each(|(key, value)| decoder.row(key, value))
                     .and_then(|()| decoder.finish()))
             }
             Kept::Sled(db) => guarded(|| {

@@ -136,9 +136,7 @@ impl Town {
                 offset: offset.unwrap().0,
                 chain: chain_revision.0,
             },
-            Ok(Outcome { verdict: Verdict::Rejected(why), .. }) => {
-                Told::Rejected(why.code.to_string())
-            }
+            Ok(Outcome { verdict: Verdict::Rejected(why), .. }) => Told::Rejected(why.code),
             Ok(other) => panic!("no plugin here does this: {other:?}"),
             // Its fate is unknown to the publisher; the ledger allows both.
             Err(error) => return self.trace.note("unknown", &(name, error.to_string())),

@@ -120,7 +120,7 @@ struct Filler(PathBuf);
 impl Filler {
     fn fill(folder: &Path) -> Self {
         /// One write.
-        const PIECE: [u8; 64 << 10] = [0x5a; 64 << 10];
+        static PIECE: [u8; 64 << 10] = [0x5a; 64 << 10];
         let path = folder.join("filler");
         let mut file = File::create(&path).unwrap();
         let space = || {

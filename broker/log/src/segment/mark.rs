@@ -26,6 +26,10 @@ pub(super) const MARK_FILE: &str = "durable.mark";
 const MAGIC: u32 = u32::from_le_bytes(*b"WDM1");
 const BYTES: usize = 32;
 
+/// The mark could not be written once; it is not tried again.
+#[derive(Debug)]
+struct NoMark;
+
 /// The writer of a log's mark.
 #[derive(Debug)]
 pub(super) struct Mark {
@@ -34,7 +38,7 @@ pub(super) struct Mark {
     /// The folder's; `None` if the disk does not tell, and then no mark is written.
     folder: Option<u64>,
     /// Opened with the first note; `Err` once that failed.
-    file: Mutex<Option<Result<Arc<dyn DiskFile>, ()>>>,
+    file: Mutex<Option<Result<Arc<dyn DiskFile>, NoMark>>>,
 }
 
 impl Mark {
@@ -50,17 +54,18 @@ impl Mark {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = file.get_or_insert_with(|| {
             let opened = disk.open(&self.path, Access::Write).or_else(|_| disk.create(&self.path));
-            opened.map_err(|error| self.warn(&error))
+            opened.map_err(|error| self.no_mark(&error))
         });
         if let Ok(opened) = opened
             && let Err(error) = opened.write_all_at(&encode(self.identity, folder, durable), 0)
         {
-            *file = Some(Err(self.warn(&error)));
+            *file = Some(Err(self.no_mark(&error)));
         }
     }
 
-    fn warn(&self, error: &std::io::Error) {
+    fn no_mark(&self, error: &std::io::Error) -> NoMark {
         warn!(path = %self.path.display(), %error, "how far the log is durable cannot be noted; damage to its last commits may pass for a torn tail");
+        NoMark
     }
 }
 

@@ -1,7 +1,7 @@
 //! The worker of a partition, seen from its door: when answers leave, what a broken or full log
 //! does to them, and what a restart brings back. The log is in memory and does what it is told.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 mod answers;
 mod failures;
