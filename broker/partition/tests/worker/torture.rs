@@ -46,6 +46,7 @@ const OUTBOX_COMMITS: usize = 64;
 const BEGIN_MS: u64 = 20_000 * DAY_MS;
 
 #[test]
+#[expect(clippy::print_stderr, reason = "how many histories were played is part of the result")]
 fn the_worker_does_what_the_model_says() {
     let size = std::env::var("WEIR_TORTURE_SIZE").unwrap_or_else(|_| "ci".to_owned());
     let (_, cases) = CASES.into_iter().find(|(name, _)| *name == size).unwrap_or(CASES[0]);
