@@ -152,7 +152,6 @@ planted! {
     forgotten_duplicates_are_caught: |script| script.bug = Some(Bug::ForgetDuplicates),
     forgotten_relayed_events_are_caught: |script| script.bug = Some(Bug::ForgetRelayed),
     an_early_mark_of_the_relay_is_caught: |script| script.bug = Some(Bug::RelayMarkEarly),
-    an_early_checkpoint_is_caught: |script| script.bug = Some(Bug::CheckpointBeforeSync),
     falling_time_is_caught: |script| script.bug = Some(Bug::TimeFalls),
     a_gap_in_a_swap_is_caught: |script| script.bug = Some(Bug::SwapGap),
     early_committed_offsets_are_caught: |script| script.bug = Some(Bug::CommitOffsetsEarly),

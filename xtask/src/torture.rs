@@ -194,7 +194,7 @@ mod tests {
         let rows = vec!["R99".to_owned()];
         let wanted = Torture { rows, size: Size::Ci, seed: None, minutes: None };
         assert!(
-            run(&wanted).is_err_and(|why| why.starts_with("there is no row R99; there are R3"))
+            run(&wanted).is_err_and(|why| why.starts_with("there is no row R99; there are R1"))
         );
     }
 }

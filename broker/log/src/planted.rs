@@ -18,7 +18,6 @@ pub enum Bug {
     ForgetDuplicates,
     ForgetRelayed,
     RelayMarkEarly,
-    CheckpointBeforeSync,
     TimeFalls,
     SwapGap,
     CommitOffsetsEarly,
