@@ -60,7 +60,7 @@ pub fn run_all_briefly() -> Result<(), String> {
 /// Clippy for the project that the workspace's does not see, with the doors of its builds open.
 pub fn clippy() -> Result<(), String> {
     let mut command = cargo("clippy")?;
-    command.args(["--lib", "--bins", "--examples", "--", "-D", "warnings"]);
+    command.args(["--lib", "--bins", "--examples", "--target", &host()?, "--", "-D", "warnings"]);
     succeed(&mut command)
 }
 
@@ -82,7 +82,6 @@ fn known_targets() -> Result<Vec<String>, String> {
 fn build() -> Result<PathBuf, String> {
     find_cxx()?;
     let host = host()?;
-    // With a target named, the flags are for it alone and not for build scripts and macros.
     succeed(cargo("build")?.args(["--release", "--bins", "--target", &host]))?;
     Ok(target_dir().join(host).join("release"))
 }
@@ -215,6 +214,8 @@ fn target_dir() -> PathBuf {
     root().join("target/fuzz")
 }
 
+/// What compiles names its target: then the flags are for it alone, and not for build scripts and
+/// macros, which cannot be linked with them.
 fn cargo(subcommand: &str) -> Result<Command, String> {
     let folder = root().join("fuzz");
     if !folder.is_dir() {
