@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::process::Command;
-use weir_partition::Link;
+use weir_partition::{Judge, Link};
 use weir_plugin_host::{ArtefactCache, BindError, BindingSettings, Host, HostOptions, Plugin};
 use weir_wire::admin::Binding;
 use weir_wire::ids::{Digest, PluginName};
@@ -171,7 +171,8 @@ pub fn link(plugin: Plugin, binding: &Binding) -> Result<Link, ShelfError> {
             ShelfError::DoesNotStart { plugin: name.clone(), why: fault.to_string() }
         }
     })?;
-    Ok(Link::new(name, binding.on_failure, Box::new(stage)))
+    let judge = Judge { plugin: name, version: binding.version, digest: binding.digest };
+    Ok(Link::new(judge, binding.on_failure, Box::new(stage)))
 }
 
 /// Has `weir compile` do it. What the child says on stderr is the reason for a refusal.

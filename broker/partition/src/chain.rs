@@ -4,9 +4,11 @@
 //! Invariant: every fault goes through [`Link::judge`], the one place that knows the policy. The
 //! breaker spares a failing plugin and its publishers the waiting; it never changes the policy.
 
+use std::fmt;
+
 use weir_plugin_host::{EventContext, FaultCause, PluginFault, Stage, StageVerdict};
 use weir_wire::admin::FailurePolicy;
-use weir_wire::ids::{ChainRevision, PluginName, Timestamp};
+use weir_wire::ids::{ChainRevision, Digest, PluginName, Timestamp};
 use weir_wire::record_batch::Record;
 use weir_wire::verdict::Rejection;
 
@@ -26,9 +28,27 @@ pub struct Chain {
     pub links: Vec<Link>,
 }
 
+/// Which component of which plugin judges: what a publisher, an operator and a record need to name
+/// it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judge {
+    /// The plugin.
+    pub plugin: PluginName,
+    /// The number of its version.
+    pub version: u32,
+    /// The version's component.
+    pub digest: Digest,
+}
+
+impl fmt::Display for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{} ({})", self.plugin, self.version, self.digest.short())
+    }
+}
+
 /// One plugin in a chain.
 pub struct Link {
-    plugin: PluginName,
+    judge: Judge,
     policy: FailurePolicy,
     pub(crate) stage: Box<dyn Stage>,
     failures: u32,
@@ -47,12 +67,12 @@ pub(crate) enum LinkVerdict {
 
 impl Link {
     /// A link that has not failed yet.
-    pub fn new(plugin: PluginName, policy: FailurePolicy, stage: Box<dyn Stage>) -> Self {
-        Self { plugin, policy, stage, failures: 0, open_until: Timestamp(0) }
+    pub fn new(judge: Judge, policy: FailurePolicy, stage: Box<dyn Stage>) -> Self {
+        Self { judge, policy, stage, failures: 0, open_until: Timestamp(0) }
     }
 
     pub(crate) fn plugin(&self) -> &PluginName {
-        &self.plugin
+        &self.judge.plugin
     }
 
     pub(crate) fn judge(
@@ -75,9 +95,9 @@ impl Link {
             (Ok(verdict), _) => LinkVerdict::Says(verdict),
             (Err(_), FailurePolicy::Open) => LinkVerdict::PassesOpen,
             (Err(fault), FailurePolicy::Closed) => LinkVerdict::Faulted(Rejection {
-                plugin: self.plugin.as_str().to_owned(),
+                plugin: self.judge.plugin.as_str().to_owned(),
                 code: fault.cause.as_str().to_owned(),
-                message: format!("plugin {} failed: {}", self.plugin, fault.detail),
+                message: format!("plugin {} failed: {}", self.judge, fault.detail),
                 retry_after_ms: Some(BREAKER_OPEN_MS),
                 fault: true,
             }),
@@ -96,7 +116,7 @@ impl Link {
             self.failures = BREAKER_FAILURES - 1;
             self.open_until = Timestamp(now.0.saturating_add(BREAKER_OPEN_MS));
             tracing::warn!(
-                plugin = %self.plugin,
+                plugin = %self.judge,
                 open_ms = BREAKER_OPEN_MS,
                 "plugin keeps failing; not called for a while, its failure policy answers"
             );

@@ -22,7 +22,7 @@ mod counters;
 
 pub use answer::Answer;
 pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber};
-pub use chain::{Chain, Link};
+pub use chain::{Chain, Judge, Link};
 pub use door::{OpenError, Partition, PartitionOptions, Pending};
 pub use replay::ReplayError;
 pub use worker::Snapshot;

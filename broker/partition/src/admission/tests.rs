@@ -19,15 +19,15 @@ use weir_plugin_host::{
 use weir_views::partition::PartitionView;
 use weir_wire::admin::FailurePolicy;
 use weir_wire::ids::{
-    ChainRevision, Offset, PartitionId, PluginName, Principal, ProducerEpoch, ProducerId, Sequence,
-    Timestamp, TopicName,
+    ChainRevision, Digest, Offset, PartitionId, PluginName, Principal, ProducerEpoch, ProducerId,
+    Sequence, Timestamp, TopicName,
 };
 use weir_wire::record_batch::{BatchBuilder, BatchLimits, Compression, Event, Record, RecordBatch};
 use weir_wire::verdict::{Rejection, Verdict, Verdicts};
 
 use super::{Place, Plan, admit, stored_bytes};
 use crate::batch::{Batch, Mode, Origin, SideNumber};
-use crate::chain::{Chain, Link};
+use crate::chain::{Chain, Judge, Link};
 
 /// A stage that does what the payload tells it. Its whole state is one counter.
 struct Scripted {
@@ -151,7 +151,9 @@ impl Script {
             .iter()
             .map(|&(name, policy)| {
                 let stage = Scripted { name, base: None, kept: None, pending: (None, Vec::new()) };
-                Link::new(PluginName::parse(name).expect("valid"), policy, Box::new(stage))
+                let plugin = PluginName::parse(name).expect("valid");
+                let judge = Judge { plugin, version: 1, digest: Digest([1; 32]) };
+                Link::new(judge, policy, Box::new(stage))
             })
             .collect();
         Self {

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_partition::{Chain, Link};
+use weir_partition::{Chain, Judge, Link};
 use weir_plugin_host::{
     BatchContext, Change, Emitted, EventContext, PluginFault, Refusal, Stage, StageVerdict,
     StateBase,
 };
 use weir_wire::admin::FailurePolicy;
-use weir_wire::ids::{ChainRevision, PluginName, TopicName};
+use weir_wire::ids::{ChainRevision, Digest, PluginName, TopicName};
 use weir_wire::record_batch::{Event, Record};
 
 /// Counts and refuses.
@@ -28,9 +28,10 @@ const KEY: &[u8] = b"n";
 pub fn counting(revision: u64, mark: &'static str) -> Chain {
     let stage = Counting { mark, base: None, kept: None, pending: None, emitted: None };
     let plugin = PluginName::parse("counting").unwrap();
+    let judge = Judge { plugin, version: revision as u32, digest: Digest([revision as u8; 32]) };
     Chain {
         revision: ChainRevision(revision),
-        links: vec![Link::new(plugin, FailurePolicy::Closed, Box::new(stage))],
+        links: vec![Link::new(judge, FailurePolicy::Closed, Box::new(stage))],
     }
 }
 

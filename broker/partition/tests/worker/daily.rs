@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_partition::{Chain, Link};
+use weir_partition::{Chain, Judge, Link};
 use weir_plugin_host::{
     BatchContext, Change, Emitted, EventContext, PluginFault, Refusal, Stage, StageVerdict,
     StateBase,
 };
 use weir_wire::admin::FailurePolicy;
-use weir_wire::ids::{ChainRevision, PluginName, TopicName};
+use weir_wire::ids::{ChainRevision, Digest, PluginName, TopicName};
 use weir_wire::record_batch::{Event, Record};
 
 use crate::model::{DAY_MS, DROP, limit_of, swaps};
@@ -20,9 +20,10 @@ use crate::model::{DAY_MS, DROP, limit_of, swaps};
 pub fn daily(revision: u64) -> Chain {
     let stage = Daily { revision, base: None, day: 0, kept: BTreeMap::new(), pending: None };
     let plugin = PluginName::parse("daily").unwrap();
+    let judge = Judge { plugin, version: revision as u32, digest: Digest([revision as u8; 32]) };
     Chain {
         revision: ChainRevision(revision),
-        links: vec![Link::new(plugin, FailurePolicy::Closed, Box::new(stage))],
+        links: vec![Link::new(judge, FailurePolicy::Closed, Box::new(stage))],
     }
 }
 
