@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         Chore::Lint => checks::run("lint", checks::LINT),
         Chore::Layers => layers::run(&root()),
         Chore::Torture(wanted) => torture::run(&wanted),
-        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds, None),
         Chore::Codegen { check } => codegen::run(check),
         Chore::Guests { check } => guests::run(check),
     };

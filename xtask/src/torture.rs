@@ -14,20 +14,44 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::root;
+use crate::{fuzz, root};
 
-/// What runs a row: its name, what cargo's `test --workspace` gets, which tests of that.
-const ROWS: &[(&str, &[&str], &str)] = &[
-    ("R1", &["--test", "simulation"], "nothing_is_lost"),
-    ("R2", &["--test", "simulation"], "caught"),
-    ("R3", &["--test", "crash"], "crash::every_syscall::"),
-    ("R4", &["--test", "crash"], "crash::kill_loop::"),
-    ("R5", &["--test", "crash"], "crash::power_cut::"),
-    ("R6", &["--test", "crash"], "crash::disk_errors::"),
-    ("R7", &["--test", "crash"], "crash::full_disk::"),
-    ("R8", &["--lib"], "segment::tests::torn_tail::"),
-    ("R9", &["--lib"], "segment::tests::bit_rot::"),
+/// What runs a row.
+enum Work {
+    /// What cargo's `test --workspace` gets, and which tests of that.
+    Tests(&'static [&'static str], &'static [&'static str]),
+    /// All targets of the fuzzer.
+    Fuzz,
+}
+
+use Work::{Fuzz, Tests};
+
+/// By the names of the reliability goals.
+const ROWS: &[(&str, Work)] = &[
+    ("R1", Tests(&["--test", "simulation"], &["nothing_is_lost"])),
+    ("R2", Tests(&["--test", "simulation"], &["caught"])),
+    ("R3", Tests(&["--test", "crash"], &["crash::every_syscall::"])),
+    ("R4", Tests(&["--test", "crash"], &["crash::kill_loop::"])),
+    ("R5", Tests(&["--test", "crash"], &["crash::power_cut::"])),
+    ("R6", Tests(&["--test", "crash"], &["crash::disk_errors::"])),
+    ("R7", Tests(&["--test", "crash"], &["crash::full_disk::"])),
+    ("R8", Tests(&["--lib"], &["segment::tests::torn_tail::"])),
+    ("R9", Tests(&["--lib"], &["segment::tests::bit_rot::"])),
+    ("R10", Tests(&["--test", "worker"], &["the_worker_does_what_the_model_says"])),
+    (
+        "R11",
+        Tests(
+            &["--test", "schedules"],
+            &["commit", "swap", "shutdown", "cursor", "wake_up", "caught"],
+        ),
+    ),
+    ("R12", Tests(&["--lib", "--test", "worker"], &["no_scenario_makes_time_fall", "clocks_jump"])),
+    ("R13", Tests(&["--test", "crash", "--test", "schedules"], &["slow_disk"])),
+    ("R17", Fuzz),
 ];
+
+/// What each target of the fuzzer is searched for a release: two hours make 200 million runs of most.
+const FUZZ_SECONDS_RELEASE: u64 = 7_200;
 
 #[derive(Args)]
 pub struct Torture {
@@ -74,10 +98,10 @@ pub fn run(wanted: &Torture) -> Result<(), String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let seed = wanted.seed.unwrap_or(now);
     let mut done = Vec::new();
-    for (row, target, filter) in ROWS {
+    for (row, work) in ROWS {
         if wanted.rows.is_empty() || wanted.rows.iter().any(|name| name == row) {
             println!("\n== {row}");
-            done.extend(run_row(row, target, filter, wanted, seed, &lines)?);
+            done.extend(run_row(row, work, wanted, seed, &lines)?);
         }
     }
     let date = said("date", &["-u", "+%Y-%m-%d"]);
@@ -99,37 +123,57 @@ pub fn run(wanted: &Torture) -> Result<(), String> {
 /// One row; gives the lines of its tests, or one of our own where they wrote none.
 fn run_row(
     row: &str,
-    target: &[&str],
-    filter: &str,
+    work: &Work,
     wanted: &Torture,
     seed: u64,
     lines: &Path,
 ) -> Result<Vec<Value>, String> {
     // What an earlier run left is not this one's.
     fs::write(lines, "").map_err(|error| format!("{}: {error}", lines.display()))?;
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root()).arg("test").arg("--workspace").args(target);
-    // One at a time: rows measure times, and their results should not depend on each other.
-    command.args(["--", "--nocapture", "--test-threads=1", filter]);
-    command.env("WEIR_TORTURE_SIZE", wanted.size.name()).env("WEIR_SEED", seed.to_string());
-    command.env("WEIR_TORTURE_RESULTS", lines);
-    if let Some(minutes) = wanted.minutes {
-        command.env("WEIR_TORTURE_MINUTES", minutes.to_string());
-    }
     let began = Instant::now();
-    let status = command.status().map_err(|error| format!("cargo cannot be started: {error}"))?;
+    let (what, succeeded) = match work {
+        Fuzz => ("decoders", fuzz::run(&[], fuzz_seconds(wanted), Some(lines)).is_ok()),
+        Tests(target, filters) => {
+            let mut command = tests(target, filters, wanted, seed);
+            command.env("WEIR_TORTURE_RESULTS", lines);
+            let status = command.status();
+            let status = status.map_err(|error| format!("cargo cannot be started: {error}"))?;
+            (filters[0].trim_end_matches("::"), status.success())
+        }
+    };
     let told = fs::read_to_string(lines).map_err(|error| error.to_string())?;
     let mut done: Vec<Value> =
         told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let tells_of_failure = done.iter().any(|line| line["result"] != "passed");
-    if done.is_empty() || (!status.success() && !tells_of_failure) {
-        let result = if status.success() { "passed" } else { "failed" };
+    if done.is_empty() || (!succeeded && !tells_of_failure) {
+        let result = if succeeded { "passed" } else { "failed" };
         done.push(json!({
-            "row": row, "what": filter.trim_end_matches("::"), "result": result, "seed": seed,
+            "row": row, "what": what, "result": result, "seed": seed,
             "seconds": began.elapsed().as_secs(), "counts": {},
         }));
     }
     Ok(done)
+}
+
+fn tests(target: &[&str], filters: &[&str], wanted: &Torture, seed: u64) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()).arg("test").arg("--workspace").args(target);
+    // One at a time: rows measure times, and their results should not depend on each other.
+    command.args(["--", "--nocapture", "--test-threads=1"]).args(filters);
+    command.env("WEIR_TORTURE_SIZE", wanted.size.name()).env("WEIR_SEED", seed.to_string());
+    if let Some(minutes) = wanted.minutes {
+        command.env("WEIR_TORTURE_MINUTES", minutes.to_string());
+    }
+    command
+}
+
+/// How long each target is searched: the minutes of the row are shared by all of them.
+fn fuzz_seconds(wanted: &Torture) -> u64 {
+    match (wanted.size, wanted.minutes) {
+        (Size::Ci, _) => fuzz::SECONDS_DEFAULT,
+        (Size::Release, None) => FUZZ_SECONDS_RELEASE,
+        (Size::Release, Some(minutes)) => (minutes * 60 / fuzz::TARGETS_ABOUT).max(1),
+    }
 }
 
 fn page(date: &str, size: Size, done: &[Value]) -> String {

@@ -22,6 +22,20 @@ pub enum Bug {
     SwapGap,
     CommitOffsetsEarly,
     IgnoreTheMark,
+    SyncEndsEarly,
+    RollUnsynced,
+    AnswerAtClose,
+    LookAfterFetch,
+    SyncFailureIgnored,
+    MarkBeforeSync,
+    TailNotWrittenAgain,
+    CutWithoutProof,
+    RefusalBeforeSync,
+    ForgetRefusals,
+    HorizonOffByOne,
+    CheckpointEarly,
+    OutboxForgotten,
+    RecallFirstOnly,
 }
 
 thread_local! {

@@ -335,6 +335,9 @@ impl Worker {
                 // A refusal rests upon all that was judged before it, and a relay that hears
                 // "here already" lets go of the event: neither may be told before a crash
                 // can no longer make it untrue.
+                if is_planted(Bug::RefusalBeforeSync) {
+                    return drop(reply.send(Ok(answer)));
+                }
                 self.say_when_durable(self.last(), Waiting::Publisher(reply, answer));
             }
             Plan::Recall(pieces) => {
@@ -540,6 +543,9 @@ impl Worker {
     }
 
     async fn shut_down(&mut self) {
+        if is_planted(Bug::AnswerAtClose) {
+            self.waiting.drain(..).for_each(|(_, waiting)| waiting.durable(&self.log));
+        }
         if self.stopped.is_none() {
             let end = self.view.next();
             let durable = |tail: &Tail| tail.position == end || tail.stopped.is_some();

@@ -228,7 +228,7 @@ async fn broker_with_topics() -> (Broker, Shared) {
 }
 
 /// The one segment of partition 0.
-fn segment(broker: &Broker) -> std::path::PathBuf {
+pub fn segment(broker: &Broker) -> std::path::PathBuf {
     let logs = std::fs::read_dir(broker.data_dir().join("log")).unwrap();
     let mut of_topic = logs
         .map(|entry| entry.unwrap().path())
