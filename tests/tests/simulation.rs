@@ -159,13 +159,7 @@ planted! {
     an_ignored_sync_failure_is_caught: |script| script.bug = Some(Bug::SyncFailureIgnored),
     a_mark_before_its_sync_is_caught: |script| script.bug = Some(Bug::MarkBeforeSync),
     a_tail_not_written_again_is_caught: |script| script.bug = Some(Bug::TailNotWrittenAgain),
-    a_cut_without_proof_is_caught: |script| script.bug = Some(Bug::CutWithoutProof),
-    an_early_refusal_is_caught: |script| script.bug = Some(Bug::RefusalBeforeSync),
     forgotten_refusals_are_caught: |script| script.bug = Some(Bug::ForgetRefusals),
     a_horizon_off_by_one_is_caught: |script| script.bug = Some(Bug::HorizonOffByOne),
-    an_early_checkpoint_is_caught: |script| script.bug = Some(Bug::CheckpointEarly),
     a_forgotten_outbox_is_caught: |script| script.bug = Some(Bug::OutboxForgotten),
-    a_recall_of_wrong_offsets_is_caught: |script| script.bug = Some(Bug::RecallFirstOnly),
-    a_roll_without_a_sync_is_caught: |script| script.bug = Some(Bug::RollUnsynced),
-    a_lost_wake_up_is_caught: |script| script.bug = Some(Bug::LookAfterFetch),
 }

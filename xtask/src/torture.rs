@@ -26,28 +26,78 @@ enum Work {
 
 use Work::{Fuzz, Tests};
 
-/// By the names of the reliability goals.
-const ROWS: &[(&str, Work)] = &[
-    ("R1", Tests(&["--test", "simulation"], &["nothing_is_lost"])),
-    ("R2", Tests(&["--test", "simulation"], &["caught"])),
-    ("R3", Tests(&["--test", "crash"], &["crash::every_syscall::"])),
-    ("R4", Tests(&["--test", "crash"], &["crash::kill_loop::"])),
-    ("R5", Tests(&["--test", "crash"], &["crash::power_cut::"])),
-    ("R6", Tests(&["--test", "crash"], &["crash::disk_errors::"])),
-    ("R7", Tests(&["--test", "crash"], &["crash::full_disk::"])),
-    ("R8", Tests(&["--lib"], &["segment::tests::torn_tail::"])),
-    ("R9", Tests(&["--lib"], &["segment::tests::bit_rot::"])),
-    ("R10", Tests(&["--test", "worker"], &["the_worker_does_what_the_model_says"])),
-    (
-        "R11",
-        Tests(
-            &["--test", "schedules"],
-            &["commit", "swap", "shutdown", "cursor", "wake_up", "caught"],
-        ),
+/// A row of the reliability goals.
+struct Row {
+    name: &'static str,
+    work: Work,
+    /// Its size with every landing, and for a release.
+    asked: [&'static str; 2],
+}
+
+const fn row(name: &'static str, work: Work, asked: [&'static str; 2]) -> Row {
+    Row { name, work, asked }
+}
+
+/// In order of their names.
+const ROWS: &[Row] = &[
+    row(
+        "R1",
+        Tests(&["--test", "simulation"], &["nothing_is_lost"]),
+        ["4,000 seeds in 2 minutes", "1,000,000 seeds"],
     ),
-    ("R12", Tests(&["--lib", "--test", "worker"], &["no_scenario_makes_time_fall", "clocks_jump"])),
-    ("R13", Tests(&["--test", "crash", "--test", "schedules"], &["slow_disk"])),
-    ("R17", Fuzz),
+    row(
+        "R2",
+        Tests(&["--test", "simulation", "--test", "schedules", "--test", "worker"], &["caught"]),
+        ["every planted bug", "every planted bug"],
+    ),
+    row(
+        "R3",
+        Tests(&["--test", "crash"], &["crash::every_syscall::"]),
+        ["every 8th syscall", "every syscall"],
+    ),
+    row("R4", Tests(&["--test", "crash"], &["crash::kill_loop::"]), ["200 kills", "10,000 kills"]),
+    row("R5", Tests(&["--test", "crash"], &["crash::power_cut::"]), ["100 cuts", "2,000 cuts"]),
+    row(
+        "R6",
+        Tests(&["--test", "crash"], &["crash::disk_errors::"]),
+        ["every 4th call", "every call"],
+    ),
+    row(
+        "R7",
+        Tests(&["--test", "crash"], &["crash::full_disk::"]),
+        ["20 fills, every 8th write", "200 fills, every write"],
+    ),
+    row(
+        "R8",
+        Tests(&["--lib"], &["segment::tests::torn_tail::"]),
+        ["every byte of 64 KiB, 5 fills", "the same"],
+    ),
+    row(
+        "R9",
+        Tests(&["--lib"], &["segment::tests::bit_rot::"]),
+        ["every bit of 64 KiB", "the same"],
+    ),
+    row(
+        "R10",
+        Tests(&["--test", "worker"], &["the_worker_does_what_the_model_says"]),
+        ["20,000 histories", "50,000 histories: 5,000,000 operations"],
+    ),
+    row(
+        "R11",
+        Tests(&["--test", "schedules"], &["commit", "swap", "shutdown", "cursor", "wake_up"]),
+        ["5,000 schedules each in 12 seconds", "100,000 schedules each"],
+    ),
+    row(
+        "R12",
+        Tests(&["--lib", "--test", "worker"], &["no_scenario_makes_time_fall", "clocks_jump"]),
+        ["500 scenarios of each kind", "the same"],
+    ),
+    row(
+        "R13",
+        Tests(&["--test", "crash", "--test", "schedules"], &["slow_disk"]),
+        ["10 runs in process, 2 of the program", "200 of each"],
+    ),
+    row("R17", Fuzz, ["30 seconds a decoder", "2 hours a decoder"]),
 ];
 
 /// What each target of the fuzzer is searched for a release: two hours make 200 million runs of most.
@@ -86,8 +136,8 @@ impl Size {
 /// Runs the rows and writes `tests/results/<date>-<size>.md`.
 pub fn run(wanted: &Torture) -> Result<(), String> {
     for row in &wanted.rows {
-        if !ROWS.iter().any(|(name, ..)| name == row) {
-            let known: Vec<&str> = ROWS.iter().map(|(name, ..)| *name).collect();
+        if !ROWS.iter().any(|known| known.name == row) {
+            let known: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
             return Err(format!("there is no row {row}; there are {}", known.join(", ")));
         }
     }
@@ -98,15 +148,15 @@ pub fn run(wanted: &Torture) -> Result<(), String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let seed = wanted.seed.unwrap_or(now);
     let mut done = Vec::new();
-    for (row, work) in ROWS {
-        if wanted.rows.is_empty() || wanted.rows.iter().any(|name| name == row) {
-            println!("\n== {row}");
-            done.extend(run_row(row, work, wanted, seed, &lines)?);
+    for row in ROWS {
+        if wanted.rows.is_empty() || wanted.rows.iter().any(|name| name == row.name) {
+            println!("\n== {}", row.name);
+            done.extend(run_row(row, wanted, seed, &lines)?);
         }
     }
     let date = said("date", &["-u", "+%Y-%m-%d"]);
     let path = folder.join(format!("{date}-{}.md", wanted.size.name()));
-    fs::write(&path, page(&date, wanted.size, &done)).map_err(|error| error.to_string())?;
+    fs::write(&path, page(&date, wanted, &done)).map_err(|error| error.to_string())?;
     println!("\n{}", path.display());
     let failed: Vec<String> = done
         .iter()
@@ -121,17 +171,11 @@ pub fn run(wanted: &Torture) -> Result<(), String> {
 }
 
 /// One row; gives the lines of its tests, or one of our own where they wrote none.
-fn run_row(
-    row: &str,
-    work: &Work,
-    wanted: &Torture,
-    seed: u64,
-    lines: &Path,
-) -> Result<Vec<Value>, String> {
+fn run_row(row: &Row, wanted: &Torture, seed: u64, lines: &Path) -> Result<Vec<Value>, String> {
     // What an earlier run left is not this one's.
     fs::write(lines, "").map_err(|error| format!("{}: {error}", lines.display()))?;
     let began = Instant::now();
-    let (what, succeeded) = match work {
+    let (what, succeeded) = match row.work {
         Fuzz => ("decoders", fuzz::run(&[], fuzz_seconds(wanted), Some(lines)).is_ok()),
         Tests(target, filters) => {
             let mut command = tests(target, filters, wanted, seed);
@@ -148,7 +192,7 @@ fn run_row(
     if done.is_empty() || (!succeeded && !tells_of_failure) {
         let result = if succeeded { "passed" } else { "failed" };
         done.push(json!({
-            "row": row, "what": what, "result": result, "seed": seed,
+            "row": row.name, "what": what, "result": result, "seed": seed,
             "seconds": began.elapsed().as_secs(), "counts": {},
         }));
     }
@@ -176,16 +220,20 @@ fn fuzz_seconds(wanted: &Torture) -> u64 {
     }
 }
 
-fn page(date: &str, size: Size, done: &[Value]) -> String {
+fn page(date: &str, wanted: &Torture, done: &[Value]) -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut page = format!(
         "# Torture, {date}, size {}\n\n\
          Made by `cargo xtask torture`; the rows are those of ARCHITECTURE.md.\n\n\
-         - weir: {}\n- machine: {cores} cores, Linux {}\n\n\
-         | row | what | result | seed | seconds | counts |\n|---|---|---|---|---|---|\n",
-        size.name(),
+         - weir: {}\n- machine: {cores} cores, Linux {}\n- bound: {}\n\n\
+         | row | what | result | asked | seed | seconds | counts |\n|---|---|---|---|---|---|---|\n",
+        wanted.size.name(),
         said("git", &["describe", "--always", "--dirty"]),
         said("uname", &["-r"]),
+        wanted.minutes.map_or("none".to_owned(), |minutes| format!(
+            "a test began nothing new after {minutes} min, so the counts say what was done of what \
+             was asked"
+        )),
     );
     for line in done {
         let counts: Vec<String> = line["counts"]
@@ -196,10 +244,15 @@ fn page(date: &str, size: Size, done: &[Value]) -> String {
             .unwrap_or_default();
         let [row, what, result, seed, seconds] =
             ["row", "what", "result", "seed", "seconds"].map(|field| text(&line[field]));
+        let asked = ROWS.iter().find(|known| known.name == row);
+        let asked = asked.map_or("", |known| known.asked[wanted.size as usize]);
         let result = if result == "passed" { result } else { format!("**{result}**") };
         let counts = counts.join(", ");
         // Writing to a String does not fail.
-        let _ = writeln!(page, "| {row} | {what} | {result} | {seed} | {seconds} | {counts} |");
+        let _ = writeln!(
+            page,
+            "| {row} | {what} | {result} | {asked} | {seed} | {seconds} | {counts} |"
+        );
     }
     page
 }
@@ -226,9 +279,10 @@ mod tests {
             "row": "R4", "what": "SIGKILL loop", "result": "failed", "seed": 7, "seconds": 1.5,
             "counts": { "kills": 3 },
         });
-        let page = page("2026-01-31", Size::Ci, &[line]);
+        let wanted = Torture { rows: vec![], size: Size::Ci, seed: None, minutes: None };
+        let page = page("2026-01-31", &wanted, &[line]);
         assert!(
-            page.ends_with("| R4 | SIGKILL loop | **failed** | 7 | 1.5 | kills: 3 |\n"),
+            page.ends_with("| R4 | SIGKILL loop | **failed** | 200 kills | 7 | 1.5 | kills: 3 |\n"),
             "{page}"
         );
     }

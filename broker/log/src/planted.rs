@@ -36,6 +36,7 @@ pub enum Bug {
     CheckpointEarly,
     OutboxForgotten,
     RecallFirstOnly,
+    GroupNotTakenBack,
 }
 
 thread_local! {

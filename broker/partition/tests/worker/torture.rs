@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use weir_log::blocking::Blocking;
 use weir_log::commit::{Identity, Kind};
 use weir_log::memory::MemoryLog;
+use weir_log::planted::{Bug, plant};
 use weir_log::{Commit, PartitionLog};
 use weir_partition::{Answer, Batch, Mode, Origin, Partition, PartitionOptions};
 use weir_views::partition::PartitionView;
@@ -65,6 +66,42 @@ fn clocks_jump_and_partition_time_does_not_fall() {
         let (kind, rest) = (operation % 100, operation / 100);
         CLOCK_OPERATIONS[kind as usize % CLOCK_OPERATIONS.len()] + rest * 100
     });
+}
+
+/// What the model has to see: mistakes that the simulation of the whole broker does not meet, since
+/// its clients have no reason to.
+const PLANTED: [Bug; 5] = [
+    Bug::CheckpointEarly,
+    Bug::RefusalBeforeSync,
+    Bug::HorizonOffByOne,
+    Bug::RecallFirstOnly,
+    Bug::GroupNotTakenBack,
+];
+/// Within so many histories.
+const CASES_PER_BUG: u32 = 1_000;
+
+#[test]
+fn planted_bugs_are_caught_by_the_model() {
+    for bug in PLANTED {
+        let config = Config {
+            cases: CASES_PER_BUG,
+            failure_persistence: None,
+            max_shrink_iters: 0,
+            ..Config::default()
+        };
+        let world = World::new();
+        plant(Some(bug));
+        let outcome =
+            TestRunner::new(config).run(&vec(any::<u64>(), 1..=OPERATIONS_MAX), |history| {
+                world.play(&history);
+                Ok(())
+            });
+        plant(None);
+        let Err(TestError::Fail(..)) = outcome else { panic!("{bug:?} is not caught") };
+        tell(&format!(
+            r#"{{"row":"R2","what":"the model sees {bug:?}","result":"passed","seed":"-","seconds":0,"counts":{{}}}}"#
+        ));
+    }
 }
 
 /// Plays random histories, each operation as `choose` makes it, as long as there is time.
