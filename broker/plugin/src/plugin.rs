@@ -66,10 +66,7 @@ pub(crate) struct Exports {
 
 impl Exports {
     /// An error names the export that is missing or of another type.
-    pub(crate) fn of(
-        component: &Component,
-        linked: InstancePre<Guest>,
-    ) -> wasmtime::Result<Self> {
+    pub(crate) fn of(component: &Component, linked: InstancePre<Guest>) -> wasmtime::Result<Self> {
         let component_type = component.component_type();
         let mut exports = component_type.exports(component.engine());
         let migrates = exports.any(|(name, _)| name.starts_with(MIGRATION));

@@ -79,7 +79,7 @@ fn what_was_not_taken_over_has_no_effects_and_says_why() {
     for (from, key, value, limits, words) in [
         ("", "k", &b"text"[..], Limits::default(), "it says: this is no counter"),
         ("odd", "k", &one, Limits::default(), "it says: this is no counter"),
-        ("", "!", &one, Limits::default(), "plugin-trap: wasm `unreachable`"),
+        ("", "!", &one, Limits::default(), "plugin-trap: wasm trap: wasm `unreachable`"),
         ("", "@", &one, Limits::default(), "plugin-timeout: used up its fuel"),
         ("", "~", &one, Limits::default(), "plugin-trap: called outbox outside of process"),
         ("", "*", &one, Limits::default(), "plugin-state-quota: over 64 changed keys"),
