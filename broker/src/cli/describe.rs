@@ -245,7 +245,25 @@ mod tests {
 
     #[test]
     fn a_plugin_at_work_is_a_page_for_people() {
-        expect![[r#""#]].assert_eq(&described(&report()));
+        expect![[r#"
+            VERSION  DIGEST  SIZE  PUSHED  BOUND TO
+
+            on flights: daily-limit@2, order 0, on failure open
+            counted since 2013-01-01T08:46:40Z, when the broker started
+            PARTITION  VERSION  DIGEST        FROM OFFSET  ACCEPTED  REPLACED  DROPPED  REJECTED  FAILED     P50     P99    P99.9     MAX  BREAKER
+                    0  @2       abababababab        1,204     9,531         0        0       472       6  640 ns  1.9 us  45.0 us  2.1 ms  open
+                    1  -        -                       -         0         0        0         0       0       -       -        -       -  closed
+            rejected: daily-limit 455, no-key 14, with other codes 3
+            failed: plugin-trap 6; let pass by its policy: 6
+            OF EACH PARTITION  USED                                  LIMIT
+            fuel per event     p50 2,047, p99 2,303, max 2,310  10,000,000
+            memory             1.1 MiB at most                    64.0 MiB
+            state keys         3,000 at most                     1,000,000
+            state              93.8 KiB at most                  256.0 MiB
+            403 side events, 7 instances made, 0 B of log lines cut
+            partition 0: not called until 2013-01-01T10:00:00Z because it failed 5 times in a row
+            partition 1 says nothing: corrupt: bad
+        "#]].assert_eq(&described(&report()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use weir_partition::Partition;
 use weir_views::catalog::{self, Catalog, CatalogChange, CatalogError};
 use weir_wire::admin::{
@@ -28,6 +28,10 @@ use crate::router::Topic;
 use crate::shelf::{Plugins, ShelfError, link};
 use crate::topics::{SIDE_BY_SIDE_MAX, Topics};
 use crate::wall_clock::Clock;
+
+/// Partitions whose new stages are made at once in one change: some languages' instances take 50 ms of
+/// a core each, and publishers judge by the others meanwhile.
+const MADE_AT_ONCE_MAX: usize = 1;
 
 /// The operator's counter.
 pub struct Control {
@@ -305,12 +309,14 @@ impl Control {
         self.registry.catalog().check(&change)?;
         self.try_out(&record.name, tried).await?;
         self.registry.record(change).await?;
+        let making = Semaphore::new(MADE_AT_ONCE_MAX);
         // One that stands still takes the chain from the catalog when it is opened again.
         let mut changes = Vec::new();
         for (number, partition) in (0..).map(PartitionId).zip(&topic.partitions) {
             if let Ok(partition) = partition {
-                changes
-                    .push(self.change_partition(&record.name, number, partition, &chain).boxed());
+                let change =
+                    self.change_partition(&record.name, number, partition, &chain, &making);
+                changes.push(change.boxed());
             }
         }
         let mut changed = futures::stream::iter(changes).buffered(SIDE_BY_SIDE_MAX);
@@ -348,8 +354,13 @@ impl Control {
         number: PartitionId,
         partition: &Partition,
         chain: &Chain,
+        making: &Semaphore,
     ) -> Result<ChangedAt, NotChanged> {
-        let changed = match self.topics.chain(chain, topic, number).await {
+        let made = {
+            let _one = making.acquire().await;
+            self.topics.chain(chain, topic, number).await
+        };
+        let changed = match made {
             Ok((stages, note)) => partition.change_chain(stages, note).await,
             Err(fault) => Err(fault),
         };

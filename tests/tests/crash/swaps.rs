@@ -223,7 +223,8 @@ impl House {
         load::create_topic(&self.admin, PROBED, 1, Durability::Os).await;
         let topic = load::topic(PROBED);
         let config = Some(serde_json::json!({ "limit": 1_000_000, "time": "event" }));
-        let spec = BindingSpec { config, ..BindingSpec::default() };
+        let version = Some("1".to_owned());
+        let spec = BindingSpec { version, config, ..BindingSpec::default() };
         self.admin.bind(&topic, &rule(), &spec).await.unwrap();
         let client = load::connect(&self.broker.context()).await;
         let producer = client.producer(&topic, ProducerOptions::default()).await.unwrap();

@@ -9,6 +9,9 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use weir_tests::broker::{Broker, Output};
+use weir_tests::load;
+use weir_wire::admin::{BindingSpec, Durability};
+use weir_wire::ids::PluginName;
 
 fn probe(name: &str) -> String {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../plugins/probes");
@@ -81,7 +84,7 @@ fn a_paused_rule_keeps_its_place_and_events_pass_it_by() {
 fn one_limit_changes_and_the_others_stay() {
     let broker = Broker::start();
     broker.done(["topic", "create", "bookings"]);
-    broker.done(["plugin", "push", "count", &probe("counter")]);
+    broker.done(["plugin", "push", "count", &probe("accept")]);
     let limits = |change: Output| change.json()["chain"]["bindings"][0]["limits"].clone();
     let bind = |limit: &str| {
         broker.done(["plugin", "bind", "bookings", "count", "--limit", limit, "--json"])
@@ -189,7 +192,7 @@ fn a_log_is_followed_over_swaps_and_restarts_until_ctrl_c() {
 fn a_version_that_is_gone_is_not_rolled_back_to() {
     let broker = Broker::start();
     broker.done(["topic", "create", "bookings"]);
-    for probe_name in ["accept", "counter"] {
+    for probe_name in ["accept", "replace"] {
         broker.done(["plugin", "push", "rule", &probe(probe_name)]);
     }
     broker.done(["plugin", "bind", "bookings", "rule@1"]);
@@ -231,7 +234,7 @@ fn one_component_under_two_names_is_two_plugins() {
 fn a_component_that_is_missing_fails_its_events_and_can_be_paused() {
     let mut broker = Broker::start();
     broker.done(["topic", "create", "bookings"]);
-    for name in ["accept", "counter"] {
+    for name in ["accept", "replace"] {
         broker.done(["plugin", "push", name, &probe(name)]);
         broker.done(["plugin", "bind", "bookings", name]);
     }
@@ -248,7 +251,7 @@ fn a_component_that_is_missing_fails_its_events_and_can_be_paused() {
     let told = publish(&broker, "bookings", 1);
     assert_eq!(told["rejected"]["plugin-missing"], 1, "{told}");
     // With two of them, each can be taken out of the way by itself.
-    broker.done(["plugin", "pause", "bookings", "counter"]);
+    broker.done(["plugin", "pause", "bookings", "replace"]);
     broker.done(["plugin", "pause", "bookings", "accept"]);
     assert_eq!(publish(&broker, "bookings", 1)["accepted"], 1);
     let told = refused(&broker, &["plugin", "resume", "bookings", "accept"]);
@@ -279,4 +282,38 @@ fn operators_who_change_one_chain_at_once_lose_nothing() {
     let bound: Vec<_> =
         chain["bindings"].as_array().unwrap().iter().map(|link| link["plugin"].clone()).collect();
     assert_eq!(bound, names.iter().map(|name| json!(name)).collect::<Vec<_>>());
+}
+
+/// A plugin that takes a second to be tried keeps its own topic's operators waiting, and no others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_plugin_keeps_only_its_own_topic_waiting() {
+    let broker = Broker::start();
+    let client = load::connect(&broker.context()).await;
+    let admin = client.admin().unwrap();
+    for topic in ["slow", "quick"] {
+        load::create_topic(&admin, topic, 1, Durability::Durable).await;
+    }
+    let name = |text: &str| PluginName::parse(text).unwrap();
+    for rule in ["spin-in-start", "accept"] {
+        let component = fs::read(probe(rule)).unwrap().into();
+        admin.push_plugin(&name(rule), component).await.unwrap();
+    }
+    let (slow, quick) = (load::topic("slow"), load::topic("quick"));
+    admin.bind(&quick, &name("accept"), &BindingSpec::default()).await.unwrap();
+    let spinning = {
+        let (admin, slow) = (admin.clone(), slow.clone());
+        let spin = name("spin-in-start");
+        tokio::spawn(async move { admin.bind(&slow, &spin, &BindingSpec::default()).await })
+    };
+    let mut changes = 0;
+    while !spinning.is_finished() {
+        match changes % 2 {
+            0 => admin.pause(&quick, &name("accept")).await.unwrap(),
+            _ => admin.resume(&quick, &name("accept")).await.unwrap(),
+        };
+        changes += 1;
+    }
+    let told = spinning.await.unwrap().unwrap_err();
+    assert_eq!(told.code(), Some("does-not-start"));
+    assert!(changes > 2, "{changes} changes while the other was tried");
 }
