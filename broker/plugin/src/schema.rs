@@ -27,7 +27,7 @@ pub(crate) fn schema_of(
     }
     // No binding is known yet; all that a binding can give is enough for whatever it will say.
     let limits = Limits { memory_bytes: Limits::MAX.memory_bytes, ..Limits::default() };
-    let lines = Lines::new(plugin.clone(), limits.log_bytes);
+    let lines = Lines::new(plugin.clone(), None, limits.log_bytes);
     let mut guest = Guest::new(Effects::new(limits, Vec::new()), lines);
     guest.begin_instance(limits.memory_bytes);
     let mut store = Store::new(engine.engine(), guest);
