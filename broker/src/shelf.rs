@@ -172,7 +172,8 @@ pub fn link(plugin: Plugin, binding: &Binding) -> Result<Link, ShelfError> {
         }
     })?;
     let judge = Judge { plugin: name, version: binding.version, digest: binding.digest };
-    Ok(Link::new(judge, binding.on_failure, Box::new(stage)))
+    let link = Link::new(judge, binding.on_failure, Box::new(stage));
+    Ok(link.with_dead_letter(binding.dead_letter.clone()))
 }
 
 /// Has `weir compile` do it. What the child says on stderr is the reason for a refusal.

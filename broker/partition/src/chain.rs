@@ -8,7 +8,7 @@ use std::fmt;
 
 use weir_plugin_host::{EventContext, FaultCause, PluginFault, Stage, StageVerdict};
 use weir_wire::admin::FailurePolicy;
-use weir_wire::ids::{ChainRevision, Digest, PluginName, Timestamp};
+use weir_wire::ids::{ChainRevision, Digest, PluginName, Timestamp, TopicName};
 use weir_wire::record_batch::Record;
 use weir_wire::verdict::Rejection;
 
@@ -51,6 +51,7 @@ pub struct Link {
     judge: Judge,
     policy: FailurePolicy,
     pub(crate) stage: Box<dyn Stage>,
+    dead_letter: Option<TopicName>,
     failures: u32,
     open_until: Timestamp,
 }
@@ -68,7 +69,17 @@ pub(crate) enum LinkVerdict {
 impl Link {
     /// A link that has not failed yet.
     pub fn new(judge: Judge, policy: FailurePolicy, stage: Box<dyn Stage>) -> Self {
-        Self { judge, policy, stage, failures: 0, open_until: Timestamp(0) }
+        Self { judge, policy, stage, dead_letter: None, failures: 0, open_until: Timestamp(0) }
+    }
+
+    /// The same, with the topic that keeps the events it refuses.
+    pub fn with_dead_letter(self, topic: Option<TopicName>) -> Self {
+        Self { dead_letter: topic, ..self }
+    }
+
+    /// Who judges here, and the topic that keeps what is refused, if one does.
+    pub(crate) fn dead_letter(&self) -> Option<(&Judge, &TopicName)> {
+        self.dead_letter.as_ref().map(|topic| (&self.judge, topic))
     }
 
     pub(crate) fn plugin(&self) -> &PluginName {

@@ -25,4 +25,4 @@ pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber};
 pub use chain::{Chain, Judge, Link};
 pub use door::{OpenError, Partition, PartitionOptions, Pending};
 pub use replay::ReplayError;
-pub use worker::Snapshot;
+pub use worker::{RelayLosses, Snapshot};

@@ -63,6 +63,7 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
         config: Value::Null,
         on_failure: FailurePolicy::Closed,
         emit: vec![],
+        dead_letter: None,
         limits: Limits::default(),
     };
     let version = PluginVersion {

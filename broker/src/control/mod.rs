@@ -219,6 +219,7 @@ impl Control {
             (None, Some(present)) => present.emit.clone(),
             (None, None) => Vec::new(),
         };
+        let kept = present.as_ref().and_then(|present| present.dead_letter.clone());
         let (order, config, on_failure, limits) = match present {
             Some(present) => (present.order, present.config, present.on_failure, present.limits),
             None => (0, serde_json::json!({}), FailurePolicy::default(), Limits::default()),
@@ -232,6 +233,7 @@ impl Control {
             on_failure: spec.on_failure.unwrap_or(on_failure),
             emit,
             limits: spec.limits.unwrap_or(limits),
+            dead_letter: spec.dead_letter.unwrap_or(kept),
         });
         self.change_chain(record, chain).await
     }

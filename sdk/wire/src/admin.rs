@@ -22,7 +22,7 @@
 //! Every request carries `Authorization: Bearer TOKEN`. A failure is a [`Problem`] with an HTTP
 //! status of 4xx (fix it) or 5xx (503: retry).
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{
     ChainRevision, Digest, Offset, PartitionId, PluginName, Timestamp, TopicId, TopicName,
@@ -149,6 +149,13 @@ pub struct PartitionDescription {
     pub judged: JudgedCounts,
     /// Side events not yet in their topics.
     pub outbox_pending: u64,
+    /// Side events that no topic took, since the broker started: theirs was gone, or they were too
+    /// large for it.
+    #[serde(default)]
+    pub side_events_lost: u64,
+    /// Side events that their topics' own plugins refused or dropped, since the broker started.
+    #[serde(default)]
+    pub side_events_refused: u64,
 }
 
 /// Events judged since the broker started.
@@ -168,6 +175,12 @@ pub struct JudgedCounts {
     pub aborted: u64,
     /// Answered from the record: retries.
     pub duplicates: u64,
+    /// Refused ones that were kept as dead letters.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// Refused ones that were not, since they had come through too many topics already.
+    #[serde(default)]
+    pub dead_letters_lost: u64,
 }
 
 /// A plugin and its versions, oldest first.
@@ -284,6 +297,14 @@ pub struct BindingSpec {
     pub emit: Vec<TopicName>,
     /// What it may use up. A new binding has the defaults.
     pub limits: Option<Limits>,
+    /// The topic that keeps the events it refuses; `null` keeps none. A new binding's default is none.
+    #[serde(deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<Option<TopicName>>,
+}
+
+/// A field that is there: not said is one thing, and said to be `null` another.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// One link of a chain.
@@ -305,6 +326,9 @@ pub struct Binding {
     pub emit: Vec<TopicName>,
     /// What it may use up.
     pub limits: Limits,
+    /// The topic that keeps the events it refuses.
+    #[serde(default)]
+    pub dead_letter: Option<TopicName>,
 }
 
 /// A topic's plugins in the order they judge.
