@@ -22,6 +22,7 @@ mod serve;
 mod topic;
 mod publish;
 mod consume;
+mod dead_letter;
 mod status;
 mod clock;
 mod check;
@@ -87,6 +88,9 @@ enum Command {
     Topic(topic::Topic),
     Publish(publish::Publish),
     Consume(consume::Consume),
+    /// Look at the events that plugins refused, and send them again.
+    #[command(subcommand, arg_required_else_help = true)]
+    DeadLetter(dead_letter::DeadLetter),
     /// Upload plugins, and bind them to topics.
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(plugin::Plugin),
@@ -178,6 +182,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Topic(topic) => topic.run(context, output).await,
             Command::Publish(publish) => publish.run(context, output).await,
             Command::Consume(consume) => consume.run(context).await,
+            Command::DeadLetter(letters) => letters.run(context, output).await,
             Command::Plugin(plugin) => plugin.run(context, output).await,
             Command::Status(status) => status.run(context, output).await,
             Command::Clock(clock) => clock.run(context, output).await,
