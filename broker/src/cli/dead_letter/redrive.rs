@@ -171,7 +171,9 @@ impl Redrive {
 
     fn told(&self, summary: &Summary) -> String {
         let mut text = match self.dry_run {
-            true => format!("{} events would be sent; nothing was\n", thousands(summary.tally.sent)),
+            true => {
+                format!("{} events would be sent; nothing was\n", thousands(summary.tally.sent))
+            }
             false => summary.tally.table(),
         };
         if 0 < summary.others {
@@ -243,11 +245,14 @@ impl Driving {
             match DeadLetter::read(&consumed.event) {
                 None => self.summary.others += 1,
                 Some(Err(error)) => {
-                    return (chunk, Err(Failure::new(format!(
-                        "the dead letter at offset {offset} of partition {partition} cannot be read: \
+                    return (
+                        chunk,
+                        Err(Failure::new(format!(
+                            "the dead letter at offset {offset} of partition {partition} cannot be read: \
                          {error}; pass over it with --from {}",
-                        offset.plus(1)
-                    ))));
+                            offset.plus(1)
+                        ))),
+                    );
                 }
                 Some(Ok(why)) => match self.wants(&why, partition, offset).await {
                     Ok(false) => {}
