@@ -352,17 +352,18 @@ mod tests {
             Usage: weir [OPTIONS] <COMMAND>
 
             Commands:
-              serve    Run a broker in this terminal until Ctrl-C
-              topic    Create, list, describe and delete topics
-              publish  Publish the lines of a file, and count what became of each
-              consume  Print the events of a topic, one line of JSON each
-              plugin   Upload plugins, and bind them to topics
-              status   Show the broker at a glance, and what an operator has to act on
-              clock    Show the broker's clock beside the machine's, or confirm the machine's
-              check    Verify a data directory while no broker runs in it; changes nothing
-              dump     Print the commits of a log while no broker runs; changes nothing
-              demo     Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap
-              help     Print this message or the help of the given subcommand(s)
+              serve        Run a broker in this terminal until Ctrl-C
+              topic        Create, list, describe and delete topics
+              publish      Publish the lines of a file, and count what became of each
+              consume      Print the events of a topic, one line of JSON each
+              dead-letter  Look at the events that plugins refused, and send them again
+              plugin       Upload plugins, and bind them to topics
+              status       Show the broker at a glance, and what an operator has to act on
+              clock        Show the broker's clock beside the machine's, or confirm the machine's
+              check        Verify a data directory while no broker runs in it; changes nothing
+              dump         Print the commits of a log while no broker runs; changes nothing
+              demo         Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap
+              help         Print this message or the help of the given subcommand(s)
 
             Options:
                   --json            Print answers as JSON, for programs

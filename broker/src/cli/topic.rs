@@ -248,10 +248,12 @@ mod tests {
             durability  durable
             kept        for ever, up to 1.0 GiB a partition
 
-            PARTITION  EARLIEST   NEXT   STORED  CHAIN  ACCEPTED  DROPPED  REJECTED  FAULTED  OUTBOX  STATE
-                    0         0  9,531  1.3 MiB     r2     9,531        0       469        0       0  serving
+            PARTITION  EARLIEST   NEXT   STORED  CHAIN  ACCEPTED  DROPPED  REJECTED  FAULTED  KEPT  OUTBOX  LOST  STATE
+                    0         0  9,531  1.3 MiB     r2     9,531        0       469        0   469      12     3  serving
 
-            ACCEPTED to FAULTED count what was judged since the broker started.
+            ACCEPTED to FAULTED count what was judged since the broker started, KEPT the refused events
+            that became dead letters, OUTBOX side events (and dead letters) on their way, LOST those
+            that their topics refused or could not take; the log names each.
         "#]].assert_eq(&described(&flights()));
         expect![[r#"
             topic flights is created with 1 partition

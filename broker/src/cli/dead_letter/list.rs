@@ -197,8 +197,16 @@ mod tests {
             a_row(1_205, None, &format!("\x1b[2J{}", "x".repeat(SHOWN_CHARS_MAX))),
         ];
         let listed = Listed { letters, others: 0, more: true };
-        expect![[r#""#]].assert_eq(&table(&topic, &listed));
-        expect![[r#""#]].assert_eq(&serde_json::to_string(&listed.letters[0]).unwrap());
-        expect![[r#""#]].assert_eq(&table(&topic, &Listed::default()));
+        expect![[r#"
+            PARTITION  OFFSET  FROM       PLUGIN         CODE         KEY     REASON
+                    0   1,204  flights/3  daily-limit@2  daily-limit  N14228  N14228 has had its 2 of today
+                    0   1,205  flights/3  daily-limit@2  daily-limit  -       �[2Jxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
+            the first 2 there were; --count shows more
+        "#]].assert_eq(&table(&topic, &listed));
+        expect![[r#"{"partition":0,"offset":1204,"topic":"flights","topic_partition":3,"plugin":"daily-limit","version":2,"digest":"abababababababababababababababababababababababababababababababab","code":"daily-limit","reason":"N14228 has had its 2 of today","failed":false,"refused_at":7,"publisher":"admin","timestamp":5,"key":"N14228"}"#]].assert_eq(&serde_json::to_string(&listed.letters[0]).unwrap());
+        expect![[r#"
+            topic refused keeps no such dead letters
+        "#]]
+        .assert_eq(&table(&topic, &Listed::default()));
     }
 }
