@@ -520,13 +520,19 @@ fn a_retry_and_a_refused_whole_leave_no_second_letter_and_none() {
         .publish_from(0, &["a:count", "a:reject"])
         .all_or_nothing()
         .publish_from(2, &["a:count", "a:reject"])
-        .tells(expect![[r#""#]]);
+        .tells(expect![[r#"
+            commit 0: accepted, no by a; stores [a:count]; a = 1; keeps #0 [a:reject] of t/0: no by a@1, "a says no", hop 1
+            recall: 2 of commit 0 from 0
+            commit 1: aborted, no by a
+        "#]]);
 }
 
 /// The sixth is not shown to the plugin any more, and is kept all the same.
 #[test]
 fn an_open_breaker_keeps_every_event() {
-    Script::new(&[("a", CLOSED)]).keeping().publish(&["a:trap"; 6]).tells(expect![[r#""#]]);
+    Script::new(&[("a", CLOSED)]).keeping().publish(&["a:trap"; 6]).tells(expect![[r#"
+            commit 0: plugin-trap by a, plugin-trap by a, plugin-trap by a, plugin-trap by a, plugin-trap by a, plugin-breaker-open by a; keeps #0 [a:trap] of t/0: plugin-trap by a@1, "plugin a@1 (010101010101) failed: unreachable", hop 1; keeps #1 [a:trap] of t/0: plugin-trap by a@1, "plugin a@1 (010101010101) failed: unreachable", hop 1; keeps #2 [a:trap] of t/0: plugin-trap by a@1, "plugin a@1 (010101010101) failed: unreachable", hop 1; keeps #3 [a:trap] of t/0: plugin-trap by a@1, "plugin a@1 (010101010101) failed: unreachable", hop 1; keeps #4 [a:trap] of t/0: plugin-trap by a@1, "plugin a@1 (010101010101) failed: unreachable", hop 1; keeps #5 [a:trap] of t/0: plugin-breaker-open by a@1, "plugin a@1 (010101010101) failed: it failed 5 times in a row", hop 1
+        "#]]);
 }
 
 #[test]
@@ -551,7 +557,10 @@ fn letters_that_do_not_fit_into_a_commit_refuse_the_batch_and_leave_nothing() {
         .keeping()
         .publish_from(0, &payloads)
         .publish_from(0, &["a:count,reject"])
-        .tells(expect![[r#""#]]);
+        .tells(expect![[r#"
+            refuse: too-large
+            commit 0: no by a; a = 1; keeps #0 [a:count,reject] of t/0: no by a@1, "a says no", hop 1
+        "#]]);
 }
 
 #[test]
