@@ -3,9 +3,11 @@
 
 mod stories {
     mod check;
+    mod dead_letters;
     mod demo;
     mod doors;
     mod flights;
     mod lifecycle;
+    mod operators;
     mod wrong_things;
 }

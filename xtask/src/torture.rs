@@ -98,6 +98,11 @@ const ROWS: &[Row] = &[
         ["10 runs in process, 2 of the program", "200 of each"],
     ),
     row("R17", Fuzz, ["30 seconds a decoder", "2 hours a decoder"]),
+    row(
+        "R26",
+        Tests(&["--test", "crash"], &["crash::swaps::"]),
+        ["50 swaps", "1,000 swaps, 200 with a kill"],
+    ),
 ];
 
 /// What each target of the fuzzer is searched for a release: two hours make 200 million runs of most.

@@ -7,6 +7,8 @@
 //! Promises: after a fault the event has no effects and the instance is never called again; what
 //! earlier events of the batch did is kept, because it never was the instance's.
 
+mod migration;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,18 +18,19 @@ use weir_wire::ids::RESERVED_HEADER_PREFIX;
 use weir_wire::record_batch::{Event, Header, Record};
 
 use crate::bindings::Filter;
+use crate::bindings::migrating::Migrating;
 use crate::bindings::weir::plugin::types::{EventParam, HeaderParam, Rejection, Verdict};
 use crate::deadline::Deadline;
 use crate::effects::{Effects, reserved_header};
 use crate::engine::ticks;
 use crate::fault::{fault, of_call, one_line};
 use crate::guest::{Guest, owned};
-use crate::lines::Lines;
+use crate::lines::{Lines, Listener};
 use crate::plugin::{BindError, BindingSettings, Plugin};
 use crate::wasi::HANDLES_MAX;
 use crate::{
-    BatchContext, Change, Emitted, EventContext, FaultCause, PluginFault, Refusal, Stage,
-    StageVerdict, StateBase,
+    BatchContext, Change, Emitted, EventContext, FaultCause, MigrateError, Migrated, OldEntry,
+    PluginFault, Refusal, Stage, StageVerdict, StateBase,
 };
 
 /// Bytes of a rejection's code at most; more is cut.
@@ -54,11 +57,14 @@ pub struct WasmStage {
     running: Option<Running>,
     resting: Option<Guest>,
     counters: StageCounters,
+    /// Of the last event.
+    fuel_used: u64,
 }
 
 struct Running {
     store: Store<Guest>,
     filter: Filter,
+    migrating: Option<Migrating>,
     /// Above this it is recycled between two batches.
     recycle_bytes: usize,
 }
@@ -78,23 +84,35 @@ impl Plugin {
     /// Brings one instance to life and configures it: once per partition, and once as a dry run
     /// when the binding is made. Takes up to `limits.configure_ms`.
     pub fn stage(&self, settings: BindingSettings) -> Result<WasmStage, BindError> {
-        WasmStage::start(self.clone(), settings)
+        let mut stage = self.stage_at_rest(settings, None);
+        stage.start()?;
+        Ok(stage)
     }
-}
 
-impl WasmStage {
-    fn start(plugin: Plugin, settings: BindingSettings) -> Result<Self, BindError> {
+    /// A stage without an instance: the first event brings one to life, and fails if that fails. What
+    /// the plugin says is told to `listener` too.
+    pub fn stage_at_rest(
+        &self,
+        settings: BindingSettings,
+        listener: Option<Arc<dyn Listener>>,
+    ) -> WasmStage {
         let effects = Effects::new(settings.limits, settings.emit.clone());
-        let lines = Lines::new(plugin.name().clone(), settings.limits.log_bytes);
-        let mut stage = Self {
-            plugin,
+        let lines = Lines::new(self.name().clone(), listener, settings.limits.log_bytes);
+        WasmStage {
+            plugin: self.clone(),
             settings,
             running: None,
             resting: Some(Guest::new(effects, lines)),
             counters: StageCounters::default(),
-        };
-        stage.run()?;
-        Ok(stage)
+            fuel_used: 0,
+        }
+    }
+}
+
+impl WasmStage {
+    /// Brings an instance to life, if there is none.
+    pub fn start(&mut self) -> Result<(), BindError> {
+        self.run()
     }
 
     /// What happened so far.
@@ -115,11 +133,11 @@ impl WasmStage {
         let configured = configure(&mut store, &self.plugin, &self.settings);
         store.data_mut().end_call();
         match configured {
-            Ok(filter) => {
+            Ok((filter, migrating)) => {
                 let bytes = store.data().memory.bytes();
                 let half = self.settings.limits.memory_bytes as usize / 2;
                 let recycle_bytes = half.max(RECYCLE_BYTES_MIN).max(bytes * 2);
-                self.running = Some(Running { store, filter, recycle_bytes });
+                self.running = Some(Running { store, filter, migrating, recycle_bytes });
                 Ok(())
             }
             Err(error) => {
@@ -151,6 +169,7 @@ impl WasmStage {
         event: &Record<'_>,
         at: EventContext,
     ) -> Result<StageVerdict, PluginFault> {
+        self.fuel_used = 0;
         self.run().map_err(|error| fault(FaultCause::Instantiate, error.to_string()))?;
         let limits = &self.settings.limits;
         let Running { store, filter, .. } = self.running.as_mut().expect("run() made it so");
@@ -170,6 +189,8 @@ impl WasmStage {
             timestamp: event.timestamp.0,
         };
         let answer = filter.call_process(&mut *store, lowered);
+        // What could not be read was never more than there was.
+        self.fuel_used = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
         store.data_mut().end_call();
         match answer {
             Ok(verdict) => checked(verdict, event),
@@ -198,6 +219,14 @@ impl Stage for WasmStage {
         answer
     }
 
+    fn fuel_used(&self) -> u64 {
+        self.fuel_used
+    }
+
+    fn counters(&self) -> StageCounters {
+        WasmStage::counters(self)
+    }
+
     fn keep(&mut self, side_events: &mut Vec<Emitted>) {
         self.guest_mut().effects.keep(side_events);
     }
@@ -215,6 +244,17 @@ impl Stage for WasmStage {
         guest.batch = None;
         guest.effects.finish()
     }
+
+    fn migrate(&mut self, entry: &OldEntry<'_>) -> Result<Migrated, MigrateError> {
+        let answer = self.take_over(entry);
+        if let Err(error) = &answer {
+            if matches!(error, MigrateError::Fault(_)) {
+                self.rest();
+            }
+            self.guest_mut().effects.discard();
+        }
+        answer
+    }
 }
 
 impl std::fmt::Debug for WasmStage {
@@ -223,22 +263,27 @@ impl std::fmt::Debug for WasmStage {
     }
 }
 
-/// Instantiates and hands over the config, both under one deadline.
-fn configure(
-    store: &mut Store<Guest>,
-    plugin: &Plugin,
-    settings: &BindingSettings,
-) -> Result<Filter, BindError> {
-    let limits = &settings.limits;
+/// Gives a store its limits, and what start-up may use of them.
+pub(crate) fn start(store: &mut Store<Guest>, deadline_ms: u64) {
     store.limiter(|guest| &mut guest.memory);
     store.set_hostcall_fuel(HANDOVER_BYTES_MAX);
     store.set_max_component_handles(HANDLES_MAX);
     store.set_fuel(CONFIGURE_FUEL).expect("fuel is on in this engine");
     store.epoch_deadline_callback(|mut store| Ok(store.data_mut().deadline.passed_now()));
-    store.data_mut().deadline = Deadline::of_ms(limits.configure_ms);
-    store.set_epoch_deadline(ticks(limits.configure_ms));
-    let filter = match plugin.filter().instantiate(&mut *store) {
-        Ok(filter) => filter,
+    store.data_mut().deadline = Deadline::of_ms(deadline_ms);
+    store.set_epoch_deadline(ticks(deadline_ms));
+}
+
+/// Instantiates and hands over the config, both under one deadline.
+fn configure(
+    store: &mut Store<Guest>,
+    plugin: &Plugin,
+    settings: &BindingSettings,
+) -> Result<(Filter, Option<Migrating>), BindError> {
+    let limits = &settings.limits;
+    start(store, limits.configure_ms);
+    let (filter, migrating) = match plugin.exports().instantiate(store) {
+        Ok(exports) => exports,
         Err(error) => {
             let refused_bytes = store.data().memory.refused_bytes();
             let why =
@@ -250,7 +295,7 @@ fn configure(
         }
     };
     match filter.call_configure(&mut *store, &settings.config) {
-        Ok(Ok(())) => Ok(filter),
+        Ok(Ok(())) => Ok((filter, migrating)),
         Ok(Err(words)) => Err(BindError::Refused(cut(words, REFUSED_BYTES_MAX))),
         Err(error) => {
             let refused_bytes = store.data().memory.refused_bytes();

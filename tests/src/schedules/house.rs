@@ -174,7 +174,8 @@ impl Ground {
         if saved.is_some_and(|saved| end < saved.position()) {
             findings.push(format!("a checkpoint knows more than the log, which ends at {end}"));
         }
-        let topics = Topics { events: vec![events_in(fetched.batches)], notices: Vec::new() };
+        let events = vec![events_in(fetched.batches)];
+        let topics = Topics { events, ..Topics::default() };
         let found = self.ledger().check(&topics);
         findings.extend(found.iter().map(ToString::to_string));
     }
