@@ -7,5 +7,6 @@ mod stories {
     mod doors;
     mod flights;
     mod lifecycle;
+    mod plugin_test;
     mod wrong_things;
 }

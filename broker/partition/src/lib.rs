@@ -8,6 +8,7 @@
 //! what was judged once is never judged again. Not here on purpose: topics' names as routes,
 //! connections, wasm: a chain is a row of stages, whoever made them.
 
+mod bench;
 mod door;
 mod worker;
 mod admission;
@@ -22,6 +23,7 @@ mod counters;
 
 pub use answer::Answer;
 pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber};
+pub use bench::{Bench, Judged};
 pub use chain::{Chain, Judge, Link};
 pub use door::{OpenError, Partition, PartitionOptions, Pending};
 pub use replay::ReplayError;

@@ -54,6 +54,8 @@ pub struct WasmStage {
     running: Option<Running>,
     resting: Option<Guest>,
     counters: StageCounters,
+    /// Fuel that the last judged event used.
+    event_fuel: u64,
 }
 
 struct Running {
@@ -92,6 +94,7 @@ impl WasmStage {
             running: None,
             resting: Some(Guest::new(effects, lines)),
             counters: StageCounters::default(),
+            event_fuel: 0,
         };
         stage.run()?;
         Ok(stage)
@@ -104,6 +107,16 @@ impl WasmStage {
             memory_bytes: self.running.as_ref().map_or(0, |r| r.store.data().memory.bytes() as u64),
             ..self.counters
         }
+    }
+
+    /// Fuel that the last judged event used.
+    pub fn event_fuel(&self) -> u64 {
+        self.event_fuel
+    }
+
+    /// What the last judged event changed, until it is kept or discarded.
+    pub fn pending(&self) -> &[Change] {
+        self.guest().effects.pending()
     }
 
     /// From resting to running: a fresh instance, configured.
@@ -151,6 +164,7 @@ impl WasmStage {
         event: &Record<'_>,
         at: EventContext,
     ) -> Result<StageVerdict, PluginFault> {
+        self.event_fuel = 0;
         self.run().map_err(|error| fault(FaultCause::Instantiate, error.to_string()))?;
         let limits = &self.settings.limits;
         let Running { store, filter, .. } = self.running.as_mut().expect("run() made it so");
@@ -171,6 +185,7 @@ impl WasmStage {
         };
         let answer = filter.call_process(&mut *store, lowered);
         store.data_mut().end_call();
+        self.event_fuel = limits.fuel - store.get_fuel().expect("fuel is on in this engine");
         match answer {
             Ok(verdict) => checked(verdict, event),
             Err(error) => {

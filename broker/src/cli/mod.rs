@@ -27,6 +27,7 @@ mod clock;
 mod check;
 mod dump;
 mod plugin;
+mod bench;
 mod chain;
 mod compile;
 mod context;
@@ -36,6 +37,7 @@ mod input;
 mod progress;
 mod limits;
 mod version;
+mod component_file;
 mod event_json;
 mod output;
 

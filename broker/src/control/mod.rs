@@ -380,7 +380,8 @@ fn topics_named_in(config: &serde_json::Value, catalog: &Catalog) -> Vec<TopicNa
 /// Limits without which a plugin cannot do anything at all.
 const NEVER_ZERO: [&str; 4] = ["fuel", "deadline_ms", "configure_ms", "memory_bytes"];
 
-fn check_limits(limits: &Limits) -> Result<(), ControlError> {
+/// Whether a binding may have these limits.
+pub fn check_limits(limits: &Limits) -> Result<(), ControlError> {
     let max = Limits::MAX;
     for (name, value, most) in [
         ("fuel", limits.fuel, max.fuel),

@@ -7,6 +7,8 @@
 //! remembered verdicts.
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
