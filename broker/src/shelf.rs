@@ -67,7 +67,7 @@ pub trait Plugins: Send + Sync {
     fn keep(&self, component: &Bytes) -> Result<Digest, ShelfError>;
     /// Forgets a component that no version is any more.
     fn remove(&self, digest: &Digest);
-    /// Fresh stages for a chain in one partition. Blocks: milliseconds, or as long as compiling
+    /// Fresh stages for a chain in one partition; none for what is paused. Blocks: milliseconds, or as long as compiling
     /// takes if the cache was deleted.
     fn links(&self, bindings: &[Binding]) -> Result<Vec<Link>, ShelfError>;
 }
@@ -152,7 +152,8 @@ impl Plugins for Shelf {
     }
 
     fn links(&self, bindings: &[Binding]) -> Result<Vec<Link>, ShelfError> {
-        bindings.iter().map(|binding| link(self.plugin(binding)?, binding)).collect()
+        let at_work = bindings.iter().filter(|binding| !binding.paused);
+        at_work.map(|binding| link(self.plugin(binding)?, binding)).collect()
     }
 }
 

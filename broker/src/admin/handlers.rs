@@ -114,6 +114,20 @@ pub async fn rollback(
     change(StatusCode::OK, async move { control.rollback(&topic, &plugin).await }).await
 }
 
+pub async fn pause(
+    State(control): Counter,
+    Names((topic, plugin)): Names<(TopicName, PluginName)>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::OK, async move { control.pause(&topic, &plugin).await }).await
+}
+
+pub async fn resume(
+    State(control): Counter,
+    Names((topic, plugin)): Names<(TopicName, PluginName)>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::OK, async move { control.resume(&topic, &plugin).await }).await
+}
+
 pub async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
 }

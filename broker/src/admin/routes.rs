@@ -43,6 +43,8 @@ pub fn all() -> Vec<Route<Arc<Control>>> {
         route(Method::PUT, "/v1/topics/{topic}/chain/{plugin}", put(handlers::bind)),
         route(Method::DELETE, "/v1/topics/{topic}/chain/{plugin}", delete(handlers::unbind)),
         route(Method::POST, "/v1/topics/{topic}/chain/{plugin}/rollback", post(handlers::rollback)),
+        route(Method::POST, "/v1/topics/{topic}/chain/{plugin}/pause", post(handlers::pause)),
+        route(Method::POST, "/v1/topics/{topic}/chain/{plugin}/resume", post(handlers::resume)),
         route(Method::GET, "/openapi.json", get(handlers::openapi)),
     ]
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use weir_wire::admin::*;
-use weir_wire::ids::{Digest, PluginName, Timestamp, TopicName};
+use weir_wire::ids::{Digest, PartitionId, PluginName, Timestamp, TopicName};
 
 use super::body::{ComponentBody, JsonBody, Names};
 use super::routes::Route;
@@ -64,6 +64,7 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
         on_failure: FailurePolicy::Closed,
         emit: vec![],
         limits: Limits::default(),
+        paused: false,
     };
     let version = PluginVersion {
         name: plugin.clone(),
@@ -93,7 +94,11 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
     check("BindingSpec", &BindingSpec::default());
     check("Binding", &binding);
     check("Chain", &Chain::default());
-    check("ChainChange", &ChainChange { chain: Chain::default(), since: vec![] });
+    let changes = serde_json::to_value(Limits::default()).unwrap();
+    check("LimitChanges", &serde_json::from_value::<LimitChanges>(changes).unwrap());
+    let chain = Chain::default();
+    check("ChainChange", &ChainChange { chain, since: vec![], pending: vec![] });
+    check("NotChanged", &NotChanged { partition: PartitionId(0), why: String::new() });
     check("ChangedAt", &serde_json::from_value::<ChangedAt>(changed_at).unwrap());
 
     fn check(name: &str, sample: &impl Serialize) {

@@ -1,6 +1,7 @@
 //! What operators change: topics, plugins, chains. Every change is checked, recorded in the
 //! catalog, and only then made true; one change at a time.
 
+mod pausing;
 mod describe;
 mod error;
 
@@ -12,8 +13,8 @@ use tokio::sync::Mutex;
 use weir_partition::Partition;
 use weir_views::catalog::{self, Catalog, CatalogChange, CatalogError};
 use weir_wire::admin::{
-    Binding, BindingSpec, Chain, ChainChange, ChangedAt, FailurePolicy, Limits, PluginDescription,
-    PluginVersion, Status, TopicDescription, TopicSpec,
+    Binding, BindingSpec, Chain, ChainChange, ChangedAt, FailurePolicy, Limits, NotChanged,
+    PluginDescription, PluginVersion, Status, TopicDescription, TopicSpec,
 };
 use weir_wire::ids::{ChainRevision, Digest, PartitionId, PluginName, TopicName};
 
@@ -210,7 +211,6 @@ impl Control {
         let catalog = self.registry.catalog();
         let (record, mut chain) = chain_of(&catalog, topic)?;
         let version = catalog.resolve(&plugin, spec.version.as_deref())?;
-        spec.limits.as_ref().map_or(Ok(()), check_limits)?;
         let old = chain.bindings.iter().position(|binding| binding.plugin == plugin);
         let present = old.map(|at| chain.bindings.remove(at));
         let emit = match (&spec.config, &present) {
@@ -219,11 +219,14 @@ impl Control {
             (None, Some(present)) => present.emit.clone(),
             (None, None) => Vec::new(),
         };
+        let paused = present.as_ref().is_some_and(|present| present.paused);
         let (order, config, on_failure, limits) = match present {
             Some(present) => (present.order, present.config, present.on_failure, present.limits),
             None => (0, serde_json::json!({}), FailurePolicy::default(), Limits::default()),
         };
-        chain.bindings.push(Binding {
+        let limits = limits.with(&spec.limits.unwrap_or_default());
+        check_limits(&limits)?;
+        let binding = Binding {
             plugin,
             version: version.version,
             digest: version.digest,
@@ -231,9 +234,13 @@ impl Control {
             config: spec.config.unwrap_or(config),
             on_failure: spec.on_failure.unwrap_or(on_failure),
             emit,
-            limits: spec.limits.unwrap_or(limits),
-        });
-        self.change_chain(record, chain).await
+            limits,
+            paused,
+        };
+        // A paused one is tried too: it has to be fit when it is resumed.
+        let tried = Binding { paused: false, ..binding.clone() };
+        chain.bindings.push(binding);
+        self.change_chain(record, chain, &[tried]).await
     }
 
     /// Takes a plugin off a topic. Its state stays, for the day it is bound again.
@@ -250,10 +257,11 @@ impl Control {
         if chain.bindings.len() == before {
             return Err(not_bound(topic, plugin));
         }
-        self.change_chain(record, chain).await
+        self.change_chain(record, chain, &[]).await
     }
 
-    /// Puts a plugin's binding back to what it was before its last change.
+    /// Puts a plugin's binding back to what it was before its last change. Whether it is paused is not
+    /// part of that: only pausing and resuming change it.
     pub async fn rollback(
         &self,
         topic: &TopicName,
@@ -262,35 +270,36 @@ impl Control {
         let _changing = self.changing.lock().await;
         let catalog = self.registry.catalog();
         let (record, mut chain) = chain_of(&catalog, topic)?;
-        let previous = catalog.previous(record.id, plugin).cloned().ok_or_else(|| {
-            ControlError::conflict(
-                "nothing-to-roll-back",
-                format!("plugin {plugin} on {topic} was not changed since it was bound; there is nothing to roll back to"),
-            )
-        })?;
+        let previous = catalog
+            .previous(record.id, plugin)
+            .cloned()
+            .ok_or_else(|| nothing_to_roll_back(&catalog, record, plugin))?;
+        let tried = Binding { paused: false, ..previous.clone() };
         match chain.bindings.iter_mut().find(|binding| binding.plugin == *plugin) {
-            Some(binding) => *binding = previous,
-            None => chain.bindings.push(previous),
+            Some(binding) => *binding = Binding { paused: binding.paused, ..previous },
+            None => chain.bindings.push(tried.clone()),
         }
-        self.change_chain(record, chain).await
+        self.change_chain(record, chain, &[tried]).await
     }
 
-    /// Starts the chain once for a trial, records it, and puts it to work in every partition.
+    /// Starts what is new in the chain once for a trial, records the chain, and puts it to work in
+    /// every partition.
     async fn change_chain(
         &self,
         record: &catalog::Topic,
         mut chain: Chain,
+        tried: &[Binding],
     ) -> Result<ChainChange, ControlError> {
         chain.bindings.sort_by(|a, b| (a.order, &a.plugin).cmp(&(b.order, &b.plugin)));
         chain.revision = ChainRevision(chain.revision.0 + 1);
         let change = CatalogChange::ChainChanged { topic: record.id, chain: chain.clone() };
         self.registry.catalog().check(&change)?;
-        let (shelf, bindings) = (Arc::clone(&self.shelf), chain.bindings.clone());
-        let tried = move || shelf.links(&bindings).map(drop);
+        let (shelf, tried) = (Arc::clone(&self.shelf), tried.to_vec());
+        let try_it = move || shelf.links(&tried).map(drop);
         self.topics
             .machine
             .blocking
-            .run(tried)
+            .run(try_it)
             .await
             .map_err(|error| ControlError::new(Kind::Internal, "internal", error.to_string()))??;
         self.registry.record(change).await?;
@@ -302,9 +311,16 @@ impl Control {
                 changes.push(self.change_partition(number, partition, &chain).boxed());
             }
         }
-        let changed = futures::stream::iter(changes).buffered(SIDE_BY_SIDE_MAX);
-        let since = changed.filter_map(futures::future::ready).collect().await;
-        Ok(ChainChange { chain, since })
+        let mut changed = futures::stream::iter(changes).buffered(SIDE_BY_SIDE_MAX);
+        let (mut since, mut pending) = (Vec::new(), Vec::new());
+        while let Some(changed) = changed.next().await {
+            match changed {
+                Ok(at) => since.push(at),
+                Err(why) => pending.push(why),
+            }
+        }
+        drop(changed);
+        Ok(ChainChange { chain, since, pending })
     }
 
     async fn change_partition(
@@ -312,19 +328,44 @@ impl Control {
         number: PartitionId,
         partition: &Partition,
         chain: &Chain,
-    ) -> Option<ChangedAt> {
+    ) -> Result<ChangedAt, NotChanged> {
         let changed = match self.topics.chain(chain).await {
             Ok((stages, note)) => partition.change_chain(stages, note).await,
             Err(fault) => Err(fault),
         };
         match changed {
-            Ok(offset) => Some(ChangedAt { partition: number, offset }),
+            Ok(offset) => Ok(ChangedAt { partition: number, offset }),
             Err(fault) => {
                 tracing::error!(partition = %number, %fault,
                     "the chain changes here when the partition is opened again");
-                None
+                Err(NotChanged { partition: number, why: fault.to_string() })
             }
         }
+    }
+}
+
+/// Why there is no earlier binding to go back to.
+fn nothing_to_roll_back(
+    catalog: &Catalog,
+    topic: &catalog::Topic,
+    plugin: &PluginName,
+) -> ControlError {
+    let topic_name = &topic.name;
+    match catalog.previous_deleted(topic.id, plugin) {
+        Some(version) => ControlError::conflict(
+            "version-deleted",
+            format!(
+                "plugin {plugin} on {topic_name} would go back to its version {version}, which was \
+                 deleted; push that component again and bind it"
+            ),
+        ),
+        None => ControlError::conflict(
+            "nothing-to-roll-back",
+            format!(
+                "plugin {plugin} on {topic_name} was not changed since it was bound; there is \
+                 nothing to roll back to"
+            ),
+        ),
     }
 }
 
@@ -382,19 +423,7 @@ const NEVER_ZERO: [&str; 4] = ["fuel", "deadline_ms", "configure_ms", "memory_by
 
 /// Whether a binding may have these limits.
 pub fn check_limits(limits: &Limits) -> Result<(), ControlError> {
-    let max = Limits::MAX;
-    for (name, value, most) in [
-        ("fuel", limits.fuel, max.fuel),
-        ("deadline_ms", limits.deadline_ms, max.deadline_ms),
-        ("configure_ms", limits.configure_ms, max.configure_ms),
-        ("memory_bytes", limits.memory_bytes, max.memory_bytes),
-        ("side_events", limits.side_events.into(), max.side_events.into()),
-        ("side_event_bytes", limits.side_event_bytes, max.side_event_bytes),
-        ("log_bytes", limits.log_bytes, max.log_bytes),
-        ("state_changes", limits.state_changes.into(), max.state_changes.into()),
-        ("state_keys", limits.state_keys, max.state_keys),
-        ("state_bytes", limits.state_bytes, max.state_bytes),
-    ] {
+    for ((name, value), (_, most)) in limits.named().zip(Limits::MAX.named()) {
         if value == 0 && NEVER_ZERO.contains(&name) {
             return Err(ControlError::invalid(
                 "invalid-limit",

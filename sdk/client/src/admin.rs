@@ -198,9 +198,35 @@ impl Admin {
         topic: &TopicName,
         plugin: &PluginName,
     ) -> Result<ChainChange, AdminError> {
-        let path = ["topics", topic.as_str(), "chain", plugin.as_str(), "rollback"];
-        let request = self.request(Method::POST, &path).timeout(COMPILE_DEADLINE);
-        self.answer(request).await
+        self.change_binding(topic, plugin, "rollback").await
+    }
+
+    /// Lets events pass the binding by until it is resumed; it keeps its place, config and state.
+    pub async fn pause(
+        &self,
+        topic: &TopicName,
+        plugin: &PluginName,
+    ) -> Result<ChainChange, AdminError> {
+        self.change_binding(topic, plugin, "pause").await
+    }
+
+    /// Puts a paused binding back to work.
+    pub async fn resume(
+        &self,
+        topic: &TopicName,
+        plugin: &PluginName,
+    ) -> Result<ChainChange, AdminError> {
+        self.change_binding(topic, plugin, "resume").await
+    }
+
+    async fn change_binding(
+        &self,
+        topic: &TopicName,
+        plugin: &PluginName,
+        how: &str,
+    ) -> Result<ChainChange, AdminError> {
+        let path = ["topics", topic.as_str(), "chain", plugin.as_str(), how];
+        self.answer(self.request(Method::POST, &path).timeout(COMPILE_DEADLINE)).await
     }
 
     /// The broker's OpenAPI document.

@@ -53,6 +53,6 @@ impl Plugins for Known {
             });
             link(plugin.clone(), binding)
         };
-        bindings.iter().map(plugin).collect()
+        bindings.iter().filter(|binding| !binding.paused).map(plugin).collect()
     }
 }

@@ -153,7 +153,8 @@ impl Test {
             key: self.key.clone(),
             timestamp: self.timestamp.clone(),
         };
-        let (limits, config) = (limits(&self.limits), config(&self.config)?);
+        let (limits, config) =
+            (Limits::default().with(&limits(&self.limits)), config(&self.config)?);
         check_limits(&limits).map_err(|error| Failure::new(error.to_string()))?;
         let expected = self.expected()?;
         let state = self.state.as_deref().map(state_file::read).transpose()?.unwrap_or_default();
