@@ -14,19 +14,24 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::process::Command;
 use weir_partition::{Judge, Link};
-use weir_plugin_host::{ArtefactCache, BindError, BindingSettings, Host, HostOptions, Plugin};
+use weir_plugin_host::{
+    AbsentStage, ArtefactCache, BindError, BindingSettings, FaultCause, Host, HostOptions, Plugin,
+    PluginFault,
+};
 use weir_wire::admin::Binding;
 use weir_wire::ids::{Digest, PluginName};
 
 use crate::components::ComponentStore;
 use crate::home::Home;
 
-/// How long a child may compile: Python's runtime takes 13 s on a slow core.
-const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Address space a compiling child may have. The engine reserves some of it without using it.
-pub const COMPILE_MEMORY_BYTES: u64 = 4 << 30;
-/// CPU seconds a compiling child may burn.
+/// CPU seconds a compiling child may burn: Python's runtime takes 13 on a slow core.
 pub const COMPILE_CPU_SECONDS: u64 = 60;
+/// How long a child may take for them by the clock: the backstop, since a busy machine shall refuse
+/// no plugin that an idle one takes.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(4 * COMPILE_CPU_SECONDS);
+/// Address space a compiling child may have. Python's runtime takes 461 MiB of it, 344 MiB of them
+/// in use; an engine without instances reserves nothing.
+pub const COMPILE_MEMORY_BYTES: u64 = 1 << 30;
 
 /// Why a plugin cannot be taken, or does not work.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,14 @@ pub enum ShelfError {
         /// Which.
         plugin: PluginName,
         /// Its own words.
+        why: String,
+    },
+    /// Its component, or what was compiled of it, is missing or does not load.
+    #[error("plugin {plugin} is not there: {why}")]
+    Missing {
+        /// Which.
+        plugin: PluginName,
+        /// What happened.
         why: String,
     },
     /// The plugin cannot be brought to life.
@@ -70,6 +83,36 @@ pub trait Plugins: Send + Sync {
     /// Fresh stages for a chain in one partition; none for what is paused. Blocks: milliseconds, or as long as compiling
     /// takes if the cache was deleted.
     fn links(&self, bindings: &[Binding]) -> Result<Vec<Link>, ShelfError>;
+
+    /// The same for a chain that is at work already: a broker starts also where a plugin is missing
+    /// or does not start any more, and that binding's failure policy answers for it.
+    fn standing_links(&self, bindings: &[Binding]) -> Vec<Link> {
+        let link_of = |binding: &Binding| match self.links(std::slice::from_ref(binding)) {
+            Ok(links) => links,
+            Err(error) => vec![absent(binding, &error)],
+        };
+        bindings.iter().flat_map(link_of).collect()
+    }
+}
+
+/// A link that fails on every event, for a reason.
+fn absent(binding: &Binding, error: &ShelfError) -> Link {
+    tracing::error!(
+        plugin = %binding.plugin, digest = %binding.digest, %error,
+        "a plugin cannot work; its failure policy answers. Push it again, or bind another version"
+    );
+    let cause = match error {
+        ShelfError::Missing { .. } => FaultCause::Missing,
+        _ => FaultCause::Instantiate,
+    };
+    let fault = PluginFault { cause, detail: error.to_string() };
+    let judge = judge_of(binding);
+    Link::new(judge, binding.on_failure, Box::new(AbsentStage::new(fault)))
+}
+
+fn judge_of(binding: &Binding) -> Judge {
+    let Binding { plugin, version, digest, .. } = binding;
+    Judge { plugin: plugin.clone(), version: *version, digest: *digest }
 }
 
 /// All components there are, as files.
@@ -104,15 +147,21 @@ impl Shelf {
         if let Some(plugin) = loaded.get(&key) {
             return Ok(plugin.clone());
         }
-        let artefact = match self.cache.read(&self.host, digest).map_err(broken)? {
+        let missing = |error: &dyn std::fmt::Display| ShelfError::Missing {
+            plugin: binding.plugin.clone(),
+            why: error.to_string(),
+        };
+        let artefact = match self.cache.read(&self.host, digest).map_err(|e| missing(&e))? {
             Some(artefact) => artefact,
             None => {
                 // It was a plugin when it was pushed; only the cache is gone.
-                let component = self.components.get(digest).map_err(broken)?;
-                self.cache.get_or_compile(&self.host, digest, &component).map_err(broken)?
+                let component = self.components.get(digest).map_err(|e| missing(&e))?;
+                let compiled = self.cache.get_or_compile(&self.host, digest, &component);
+                compiled.map_err(|e| missing(&e))?
             }
         };
-        let plugin = self.host.load(binding.plugin.clone(), *digest, &artefact).map_err(broken)?;
+        let loaded_now = self.host.load(binding.plugin.clone(), *digest, &artefact);
+        let plugin = loaded_now.map_err(|e| missing(&e))?;
         loaded.insert(key, plugin.clone());
         Ok(plugin)
     }
@@ -172,8 +221,7 @@ pub fn link(plugin: Plugin, binding: &Binding) -> Result<Link, ShelfError> {
             ShelfError::DoesNotStart { plugin: name.clone(), why: fault.to_string() }
         }
     })?;
-    let judge = Judge { plugin: name, version: binding.version, digest: binding.digest };
-    Ok(Link::new(judge, binding.on_failure, Box::new(stage)))
+    Ok(Link::new(judge_of(binding), binding.on_failure, Box::new(stage)))
 }
 
 /// Has `weir compile` do it. What the child says on stderr is the reason for a refusal.

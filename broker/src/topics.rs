@@ -178,20 +178,16 @@ impl Topics {
             .map_err(not_opened)
     }
 
-    /// A chain of fresh stages for one partition, and its JSON.
+    /// A chain of fresh stages for one partition, and its JSON. What was tried when it was bound and
+    /// does not work any more fails on every event: see [`Plugins::standing_links`].
     pub async fn chain(&self, chain: &admin::Chain) -> Result<(Chain, Bytes), Fault> {
         let note = serde_json::to_vec(chain)
             .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
         let (shelf, chain) = (Arc::clone(&self.shelf), chain.clone());
-        let made = move || shelf.links(&chain.bindings).map(|links| (chain.revision, links));
-        let links = self
-            .machine
-            .blocking
-            .run(made)
-            .await
-            .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
+        let made = move || (chain.revision, shelf.standing_links(&chain.bindings));
+        let made = self.machine.blocking.run(made).await;
         let (revision, links) =
-            links.map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
+            made.map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
         Ok((Chain { revision, links }, note.into()))
     }
 

@@ -11,6 +11,7 @@
 mod bench;
 mod door;
 mod worker;
+mod pace;
 mod admission;
 mod chain;
 mod batch;

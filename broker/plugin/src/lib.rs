@@ -9,6 +9,7 @@ mod cache;
 mod host;
 mod check;
 mod artefact;
+mod absent;
 mod stage;
 mod plugin;
 mod guest;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use weir_wire::ids::{PartitionId, Principal, Timestamp, TopicName};
 use weir_wire::record_batch::{Event, Record};
 
+pub use absent::AbsentStage;
 pub use artefact::Artefact;
 pub use cache::{ArtefactCache, CacheError, compile_file, limit_this_process};
 pub use check::CompileError;

@@ -81,7 +81,17 @@ fn the_bench_and_a_broker_say_the_same() {
     let notices = broker.done(["consume", "notices", "--until-end"]).json_lines();
 
     let bench = Bench::new();
-    let flags = ["--input", input, "--config", DAILY, "--json", "--state-out", "state"];
+    let flags = [
+        "--input",
+        input,
+        "--config",
+        DAILY,
+        "--json",
+        "--topic",
+        "flights",
+        "--state-out",
+        "state",
+    ];
     let told = bench.done(&daily_limit, &[&flags[..], &FLIGHTS].concat()).json_lines();
     let (summary, reports) = told.split_last().unwrap();
     let tested: BTreeMap<u64, (String, String)> = reports
@@ -238,7 +248,8 @@ fn state_goes_in_and_comes_out() {
 fn with_expectations_it_is_a_test() {
     let bench = Bench::new();
     let daily_limit = flights::daily_limit();
-    bench.file("flights.jsonl", flights::lines()[..200].join("\n"));
+    // Enough that some aircraft flies twice.
+    bench.file("flights.jsonl", flights::lines()[..1_000].join("\n"));
     let run = |limit: u32, more: &[&str]| {
         let config = format!(r#"{{"limit":{limit},"key":"event","time":"event"}}"#);
         let flags = ["--input", "flights.jsonl", "--config", &config, "--expect", "expected.jsonl"];
@@ -253,11 +264,14 @@ fn with_expectations_it_is_a_test() {
     assert_eq!(differs.status.code(), Some(1));
     assert!(differs.stdout.contains(r#"verdict: expected "accept", got "reject""#), "{differs:?}");
     assert_eq!(differs.stderr.lines().count(), 1);
-    assert!(differs.stderr.contains("of 200 events are not as expected.jsonl says"), "{differs:?}");
-    bench.file("expected.jsonl", "{}\n".repeat(200));
+    assert!(
+        differs.stderr.contains("of 1000 events are not as expected.jsonl says"),
+        "{differs:?}"
+    );
+    bench.file("expected.jsonl", "{}\n".repeat(1_000));
     assert!(run(1, &[]).status.success(), "an empty object takes everything");
-    bench.file("expected.jsonl", "{}\n".repeat(199));
-    assert!(run(1, &[]).stdout.contains("line 200: there, and not expected"));
+    bench.file("expected.jsonl", "{}\n".repeat(999));
+    assert!(run(1, &[]).stdout.contains("line 1000: there, and not expected"));
 }
 
 #[test]

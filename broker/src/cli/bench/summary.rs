@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use weir_plugin_host::StageCounters;
+use weir_plugin_host::{FaultCause, StageCounters};
 use weir_wire::admin::Limits;
 
 use super::report::{Report, microseconds};
@@ -147,6 +147,10 @@ impl Summary {
             used.row([what.to_owned(), none(), none(), show(*number), show(*limit)]);
         }
         let mut text = format!("{verdicts}\n{used}");
+        if self.codes.contains_key(FaultCause::BreakerOpen.as_str()) {
+            text += "\nthe breaker is open for a second after five failures in a row; where time stands \
+                     still it stays open (--timestamp moves time)\n";
+        }
         if 1 < self.instances {
             text += &format!(
                 "\n{} instances: one was thrown away after each failure, or had too much memory\n",
