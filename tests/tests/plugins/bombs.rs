@@ -189,7 +189,7 @@ async fn b08_traps_now_and_then_and_always() {
     let before = Before::of(&bed);
     for _ in 0..sized(TIMES.0, TIMES.1) {
         // On every second: exactly those fail.
-        let values: Vec<&[u8]> = [&b"c"[..], b"t"].repeat(4);
+        let values: Vec<&[u8]> = [&b"t"[..], b"c"].repeat(4);
         let told = bed.publish("bombed", &values).await;
         for (told, value) in told.iter().zip(&values) {
             let should = if *value == b"t" { "plugin-trap" } else { "accepted" };
