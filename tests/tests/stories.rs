@@ -8,5 +8,6 @@ mod stories {
     mod flights;
     mod lifecycle;
     mod plugin_test;
+    mod operators;
     mod wrong_things;
 }

@@ -28,6 +28,8 @@ mod check;
 mod dump;
 mod plugin;
 mod bench;
+mod describe;
+mod logs;
 mod chain;
 mod compile;
 mod context;
@@ -249,6 +251,11 @@ fn command_asked_for(arguments: impl Iterator<Item = String>) -> String {
         }
     }
     path
+}
+
+/// A word on stderr that is no failure.
+fn remark(sentence: &str) {
+    complain(sentence);
 }
 
 fn complain(sentence: &str) {

@@ -102,10 +102,6 @@ impl From<ShelfError> for ControlError {
                 "does-not-start",
                 format!("plugin {plugin} does not start: {why}; nothing was bound"),
             ),
-            ShelfError::Missing { plugin, why } => Self::conflict(
-                "plugin-missing",
-                format!("plugin {plugin} is not there: {why}; nothing was bound"),
-            ),
             ShelfError::Broken(why) => Self::new(Kind::Internal, "internal", why),
         }
     }

@@ -11,6 +11,7 @@
 //! DELETE /v1/topics/{topic}
 //! GET    /v1/plugins                                 [PluginDescription]
 //! GET    /v1/plugins/{plugin}                        PluginReport
+//! GET    /v1/plugins/{plugin}/logs?after&topic&wait_ms  PluginLog
 //! POST   /v1/plugins/{plugin}/versions  (wasm bytes) PluginVersion
 //! DELETE /v1/plugins/{plugin}/versions/{version}
 //! GET    /v1/topics/{topic}/chain                    Chain
@@ -25,6 +26,7 @@
 //! status of 4xx (fix it) or 5xx (503: retry).
 
 mod limits;
+mod plugin_log;
 mod plugin_report;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +37,7 @@ use crate::ids::{
 use crate::proto;
 
 pub use self::limits::{LimitChanges, Limits};
+pub use self::plugin_log::{LineSource, LogLevel, PluginLine, PluginLog};
 pub use self::plugin_report::{
     BindingReport, BreakerReport, BreakerState, FuelUse, Latency, PartitionReport, PluginReport,
     VerdictCounts,

@@ -86,7 +86,7 @@ impl Stage for Watched {
         let seen = Seen {
             index: at.index,
             answer: answer.clone(),
-            fuel: self.stage.event_fuel(),
+            fuel: self.stage.fuel_used(),
             took,
             changes: self.stage.pending().to_vec(),
             emitted: Vec::new(),
@@ -97,6 +97,14 @@ impl Stage for Watched {
         pages.memory_bytes_max = pages.memory_bytes_max.max(pages.counters.memory_bytes);
         pages.seen.push(seen);
         answer
+    }
+
+    fn fuel_used(&self) -> u64 {
+        self.stage.fuel_used()
+    }
+
+    fn counters(&self) -> StageCounters {
+        self.stage.counters()
     }
 
     fn keep(&mut self, side_events: &mut Vec<Emitted>) {

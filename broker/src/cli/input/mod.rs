@@ -21,7 +21,7 @@ use super::Failure;
 use super::event_json;
 
 pub use self::event_line::{Format, LineRule, rfc3339};
-pub use self::pointer::Pointer;
+pub use self::pointer::{Pointer, printable};
 
 mod lines;
 mod event_line;
