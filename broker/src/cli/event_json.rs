@@ -73,6 +73,11 @@ struct HeaderLine<'e> {
     value: Text<'e>,
 }
 
+/// Bytes as they stand in a line.
+pub fn text<S: Serializer>(bytes: &Option<Bytes>, out: S) -> Result<S::Ok, S::Error> {
+    Text(bytes.as_deref()).serialize(out)
+}
+
 /// Bytes that are text if they can be.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Text<'e>(pub Option<&'e [u8]>);
