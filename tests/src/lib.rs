@@ -7,6 +7,7 @@
 
 pub mod simulation;
 pub mod schedules;
+pub mod bed;
 pub mod load;
 pub mod broker;
 pub mod strace;

@@ -38,6 +38,15 @@ const fn row(name: &'static str, work: Work, asked: [&'static str; 2]) -> Row {
     Row { name, work, asked }
 }
 
+/// A row whose tests are of the plugins that attack.
+const fn bomb(name: &'static str, tests: &'static [&'static str], asked: [&'static str; 2]) -> Row {
+    row(name, Tests(&["--test", "plugins"], tests), asked)
+}
+
+/// How often a bomb goes off.
+const BOMB: [&str; 2] = ["20 times", "1,000 times"];
+const UPLOAD: [&str; 2] = ["once", "20 times"];
+
 /// In order of their names.
 const ROWS: &[Row] = &[
     row(
@@ -84,7 +93,10 @@ const ROWS: &[Row] = &[
     ),
     row(
         "R11",
-        Tests(&["--test", "schedules"], &["commit", "swap", "shutdown", "cursor", "wake_up"]),
+        Tests(
+            &["--test", "schedules"],
+            &["commit", "swap", "shutdown", "cursor", "wake_up", "--skip", "caught"],
+        ),
         ["5,000 schedules each in 12 seconds", "100,000 schedules each"],
     ),
     row(
@@ -98,11 +110,27 @@ const ROWS: &[Row] = &[
         ["10 runs in process, 2 of the program", "200 of each"],
     ),
     row("R17", Fuzz, ["30 seconds a decoder", "2 hours a decoder"]),
+    bomb("R25", &["plugins::failure_matrix::"], ["every cell", "every cell"]),
     row(
         "R26",
         Tests(&["--test", "crash"], &["crash::swaps::"]),
         ["50 swaps", "1,000 swaps, 200 with a kill"],
     ),
+    bomb("B1", &["plugins::bombs::b01_"], BOMB),
+    bomb("B2", &["plugins::bombs::b02_"], BOMB),
+    bomb("B3", &["plugins::bombs::b03_"], BOMB),
+    bomb("B4", &["plugins::bombs::b04_"], BOMB),
+    bomb("B5", &["plugins::bombs::b05_"], BOMB),
+    bomb("B6", &["plugins::bombs::b06_"], BOMB),
+    bomb("B7", &["plugins::bombs::b07_"], BOMB),
+    bomb("B8", &["plugins::bombs::b08_"], BOMB),
+    bomb("B9", &["plugins::bombs::b09_"], BOMB),
+    bomb("B10", &["plugins::bombs::b10_"], BOMB),
+    bomb("B11", &["plugins::uploads::b11_"], UPLOAD),
+    bomb("B13", &["plugins::uploads::b13_"], BOMB),
+    bomb("B14", &["plugins::bombs::b14_"], BOMB),
+    bomb("B15", &["plugins::bombs::b15_"], BOMB),
+    bomb("B16", &["plugins::bombs::b16_"], BOMB),
 ];
 
 /// What each target of the fuzzer is searched for a release: two hours make 200 million runs of most.
