@@ -184,7 +184,7 @@ fn record(target: &str, result: &str, runs: u64, took: Duration, results: Option
     );
     println!("{line}");
     let Some(path) = results else { return };
-    let file = File::options().create(true).append(true).open(&path);
+    let file = File::options().create(true).append(true).open(path);
     if let Err(error) = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())) {
         eprintln!("{}: {error}", path.display());
     }

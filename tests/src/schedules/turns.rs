@@ -13,7 +13,7 @@ use std::future::Future;
 use std::hash::{DefaultHasher, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -54,7 +54,7 @@ struct State {
 
 /// Threads that wait for work, as long as the program runs: making one costs more than a schedule.
 #[derive(Clone, Default)]
-pub struct Threads(Arc<Mutex<Vec<Sender<Box<dyn FnOnce() + Send>>>>>);
+pub struct Threads(Arc<Mutex<Vec<SyncSender<Work>>>>);
 
 /// What became of the tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,14 +210,15 @@ fn wait_for(state: MutexGuard<'_, State>, me: usize, wake: &Condvar) {
 }
 
 impl Threads {
-    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+    fn run(&self, work: Work) {
         let idle = self.0.lock().unwrap().pop();
         let thread = idle.unwrap_or_else(|| self.new_thread());
         thread.send(work).unwrap();
     }
 
-    fn new_thread(&self) -> Sender<Box<dyn FnOnce() + Send>> {
-        let (sender, works) = channel::<Box<dyn FnOnce() + Send>>();
+    fn new_thread(&self) -> SyncSender<Work> {
+        // One piece of work at a time: it is given away only while it waits.
+        let (sender, works) = sync_channel::<Work>(1);
         let (threads, again) = (self.clone(), sender.clone());
         std::thread::spawn(move || {
             for work in works {
