@@ -3,11 +3,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to people is what it does")]
 
 mod checks;
+mod torture;
 mod codegen;
 mod fuzz;
 mod guests;
 mod layers;
-mod torture;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
