@@ -1,12 +1,13 @@
 //! `weir plugin describe`: a plugin's versions, and how it does wherever it is bound.
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use weir_wire::admin::{
     BindingReport, BreakerReport, BreakerState, FailurePolicy, PartitionReport, PluginReport,
-    VerdictCounts,
+    PluginVersion, VerdictCounts,
 };
 use weir_wire::ids::Timestamp;
 
-use super::plugin::{versions, when};
 use crate::table::{Align, Table, bytes, thousands};
 
 /// A plugin, for people.
@@ -17,6 +18,28 @@ pub fn described(plugin: &PluginReport) -> String {
         text += &bound(binding, plugin.counted_since);
     }
     text
+}
+
+/// The versions of a plugin as a table.
+pub fn versions(versions: &[PluginVersion]) -> String {
+    let mut table = Table::new([
+        ("VERSION", Align::Left),
+        ("DIGEST", Align::Left),
+        ("SIZE", Align::Right),
+        ("PUSHED", Align::Left),
+        ("BOUND TO", Align::Left),
+    ]);
+    for version in versions {
+        let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
+        table.row([
+            format!("{}@{}", version.name, version.version),
+            version.digest.to_string(),
+            bytes(version.bytes),
+            when(version.pushed_at),
+            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
+        ]);
+    }
+    table.to_string()
 }
 
 fn bound(report: &BindingReport, since: Timestamp) -> String {
@@ -69,6 +92,7 @@ fn judged(partitions: &[PartitionReport]) -> String {
     for partition in partitions {
         let PartitionReport { verdicts, latency, .. } = partition;
         let breaker = match partition.breaker.state {
+            _ if partition.version.is_none() => "-",
             BreakerState::Closed => "closed",
             BreakerState::Open => "open",
             BreakerState::HalfOpen => "half open",
@@ -168,6 +192,13 @@ fn time(ns: u64) -> String {
     }
 }
 
+/// A time to the second; the number itself where it lies beyond the calendar.
+pub fn when(time: Timestamp) -> String {
+    let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
+    let date = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_else(|| time.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,7 +283,7 @@ mod tests {
             counted since 2013-01-01T08:46:40Z, when the broker started
             PARTITION  VERSION  DIGEST        FROM OFFSET  ACCEPTED  REPLACED  DROPPED  REJECTED  FAILED     P50     P99    P99.9     MAX  BREAKER
                     0  @2       abababababab        1,204     9,531         0        0       472       6  640 ns  1.9 us  45.0 us  2.1 ms  open
-                    1  -        -                       -         0         0        0         0       0       -       -        -       -  closed
+                    1  -        -                       -         0         0        0         0       0       -       -        -       -  -
             rejected: daily-limit 455, no-key 14, with other codes 3
             failed: plugin-trap 6; let pass by its policy: 6
             OF EACH PARTITION  USED                                  LIMIT

@@ -4,10 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use weir_wire::admin::{PluginDescription, PluginVersion};
-use weir_wire::ids::{PluginName, Timestamp};
+use weir_wire::ids::PluginName;
 
 use super::Failure;
 use super::chain::Chain;
@@ -140,40 +138,12 @@ fn listed(plugins: &[PluginDescription]) -> String {
     table.to_string()
 }
 
-/// The versions of a plugin as a table.
-pub fn versions(versions: &[PluginVersion]) -> String {
-    let mut table = Table::new([
-        ("VERSION", Align::Left),
-        ("DIGEST", Align::Left),
-        ("SIZE", Align::Right),
-        ("PUSHED", Align::Left),
-        ("BOUND TO", Align::Left),
-    ]);
-    for version in versions {
-        let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
-        table.row([
-            format!("{}@{}", version.name, version.version),
-            version.digest.to_string(),
-            bytes(version.bytes),
-            when(version.pushed_at),
-            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
-        ]);
-    }
-    table.to_string()
-}
-
-/// A time to the second; the number itself where it lies beyond the calendar.
-pub fn when(time: Timestamp) -> String {
-    let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
-    let date = OffsetDateTime::from_unix_timestamp(seconds).ok();
-    date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_else(|| time.to_string())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::describe::versions;
     use super::*;
     use expect_test::expect;
-    use weir_wire::ids::{Digest, TopicName};
+    use weir_wire::ids::{Digest, Timestamp, TopicName};
 
     #[test]
     fn plugins_are_tables_for_people() {
