@@ -6,8 +6,8 @@ use weir_wire::admin::ClockStatus;
 
 use super::Failure;
 use super::context;
-use super::describe::when;
 use super::output::Output;
+use crate::table::when;
 
 /// Show the broker's clock beside the machine's, or confirm the machine's.
 ///

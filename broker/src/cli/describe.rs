@@ -1,14 +1,13 @@
 //! `weir plugin describe`: a plugin's versions, and how it does wherever it is bound.
 
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use weir_wire::admin::{
     BindingReport, BreakerReport, BreakerState, FailurePolicy, PartitionReport, PluginReport,
-    PluginVersion, VerdictCounts,
+    VerdictCounts,
 };
 use weir_wire::ids::Timestamp;
 
-use crate::table::{Align, Table, bytes, thousands};
+use super::plugin::versions;
+use crate::table::{Align, Table, bytes, thousands, when};
 
 /// A plugin, for people.
 pub fn described(plugin: &PluginReport) -> String {
@@ -18,28 +17,6 @@ pub fn described(plugin: &PluginReport) -> String {
         text += &bound(binding, plugin.counted_since);
     }
     text
-}
-
-/// The versions of a plugin as a table.
-pub fn versions(versions: &[PluginVersion]) -> String {
-    let mut table = Table::new([
-        ("VERSION", Align::Left),
-        ("DIGEST", Align::Left),
-        ("SIZE", Align::Right),
-        ("PUSHED", Align::Left),
-        ("BOUND TO", Align::Left),
-    ]);
-    for version in versions {
-        let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
-        table.row([
-            format!("{}@{}", version.name, version.version),
-            version.digest.to_string(),
-            bytes(version.bytes),
-            when(version.pushed_at),
-            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
-        ]);
-    }
-    table.to_string()
 }
 
 fn bound(report: &BindingReport, since: Timestamp) -> String {
@@ -190,13 +167,6 @@ fn time(ns: u64) -> String {
         1_000_000..1_000_000_000 => format!("{:.1} ms", ns as f64 / 1e6),
         _ => format!("{:.1} s", ns as f64 / 1e9),
     }
-}
-
-/// A time to the second; the number itself where it lies beyond the calendar.
-pub fn when(time: Timestamp) -> String {
-    let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
-    let date = OffsetDateTime::from_unix_timestamp(seconds).ok();
-    date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_else(|| time.to_string())
 }
 
 #[cfg(test)]

@@ -8,16 +8,15 @@ use weir_wire::admin::{PluginDescription, PluginVersion};
 use weir_wire::ids::PluginName;
 
 use super::Failure;
+use super::bench::Test;
 use super::chain::Chain;
+use super::component_file;
 use super::context;
 use super::describe::described;
 use super::logs::Logs;
 use super::output::Output;
 use super::version::OneVersion;
-use crate::table::{Align, Table, bytes, thousands};
-
-/// Bytes of a component at most: the broker's limit, looked at before it is read.
-const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+use crate::table::{Align, Table, bytes, thousands, when};
 
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
@@ -55,6 +54,7 @@ A pushed plugin judges nothing until it is bound to a topic.")]
         #[arg(value_name = "NAME@VERSION")]
         version: OneVersion,
     },
+    Test(Box<Test>),
     Logs(Logs),
     #[command(flatten)]
     Chain(Chain),
@@ -65,7 +65,7 @@ impl Plugin {
     pub async fn run(self, context: Option<&Path>, output: Output) -> Result<(), Failure> {
         match self {
             Self::Push { name, file } => {
-                let component = read_component(&file)?;
+                let component = component_file::read(&file)?;
                 let admin = context::admin(context)?;
                 output.answer(&admin.push_plugin(&name, component.into()).await?, pushed)
             }
@@ -81,24 +81,11 @@ impl Plugin {
                 let deleted = json!({ "deleted": format!("{name}@{version}") });
                 output.answer(&deleted, |_| format!("plugin {name}@{version} is deleted\n"))
             }
+            Self::Test(test) => test.run(output),
             Self::Logs(logs) => logs.run(context, output).await,
             Self::Chain(chain) => chain.run(context, output).await,
         }
     }
-}
-
-fn read_component(file: &Path) -> Result<Vec<u8>, Failure> {
-    let unreadable = |error: std::io::Error| {
-        Failure::new(format!("cannot read {}: {error}; check the path", file.display()))
-    };
-    let bytes = std::fs::metadata(file).map_err(unreadable)?.len();
-    if COMPONENT_BYTES_MAX < bytes {
-        return Err(Failure::new(format!(
-            "{} has {bytes} bytes; a component has at most {COMPONENT_BYTES_MAX}",
-            file.display()
-        )));
-    }
-    std::fs::read(file).map_err(unreadable)
 }
 
 fn pushed(version: &PluginVersion) -> String {
@@ -138,9 +125,30 @@ fn listed(plugins: &[PluginDescription]) -> String {
     table.to_string()
 }
 
+/// The versions of a plugin as a table.
+pub fn versions(versions: &[PluginVersion]) -> String {
+    let mut table = Table::new([
+        ("VERSION", Align::Left),
+        ("DIGEST", Align::Left),
+        ("SIZE", Align::Right),
+        ("PUSHED", Align::Left),
+        ("BOUND TO", Align::Left),
+    ]);
+    for version in versions {
+        let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
+        table.row([
+            format!("{}@{}", version.name, version.version),
+            version.digest.to_string(),
+            bytes(version.bytes),
+            when(version.pushed_at),
+            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
+        ]);
+    }
+    table.to_string()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::describe::versions;
     use super::*;
     use expect_test::expect;
     use weir_wire::ids::{Digest, Timestamp, TopicName};
