@@ -2,11 +2,10 @@
 
 use weir_wire::admin::{
     BindingReport, BreakerReport, BreakerState, FailurePolicy, PartitionReport, PluginReport,
-    VerdictCounts,
+    PluginVersion, VerdictCounts,
 };
 use weir_wire::ids::Timestamp;
 
-use super::plugin::versions;
 use crate::table::{Align, Table, bytes, thousands, when};
 
 /// A plugin, for people.
@@ -17,6 +16,28 @@ pub fn described(plugin: &PluginReport) -> String {
         text += &bound(binding, plugin.counted_since);
     }
     text
+}
+
+/// The versions of a plugin as a table.
+pub fn versions(versions: &[PluginVersion]) -> String {
+    let mut table = Table::new([
+        ("VERSION", Align::Left),
+        ("DIGEST", Align::Left),
+        ("SIZE", Align::Right),
+        ("PUSHED", Align::Left),
+        ("BOUND TO", Align::Left),
+    ]);
+    for version in versions {
+        let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
+        table.row([
+            format!("{}@{}", version.name, version.version),
+            version.digest.to_string(),
+            bytes(version.bytes),
+            when(version.pushed_at),
+            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
+        ]);
+    }
+    table.to_string()
 }
 
 fn bound(report: &BindingReport, since: Timestamp) -> String {
