@@ -8,6 +8,7 @@ mod stories {
     mod doors;
     mod flights;
     mod lifecycle;
+    mod migration;
     mod operators;
     mod wrong_things;
 }

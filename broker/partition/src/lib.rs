@@ -10,6 +10,7 @@
 
 mod door;
 mod worker;
+mod migration;
 mod admission;
 mod chain_note;
 mod chain;
@@ -29,5 +30,6 @@ pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber};
 pub use chain::{Chain, Judge, Link};
 pub use door::{OpenError, Partition, PartitionOptions, Pending};
 pub use meter::Meter;
+pub use migration::Trial;
 pub use replay::ReplayError;
 pub use worker::{PluginUse, RelayLosses, Snapshot};

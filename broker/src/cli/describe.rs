@@ -26,8 +26,12 @@ fn bound(report: &BindingReport, since: Timestamp) -> String {
         FailurePolicy::Open => "open",
     };
     let paused = if binding.paused { ", paused" } else { "" };
+    let keyspace = match binding.keyspace.is_first() {
+        true => String::new(),
+        false => format!(", state {}", binding.keyspace),
+    };
     let mut text = format!(
-        "on {topic}: {}@{}, order {}, on failure {policy}{paused}\ncounted since {}, when the broker started\n",
+        "on {topic}: {}@{}, order {}, on failure {policy}{paused}{keyspace}\ncounted since {}, when the broker started\n",
         binding.plugin,
         binding.version,
         binding.order,
@@ -40,6 +44,9 @@ fn bound(report: &BindingReport, since: Timestamp) -> String {
         let Some(number) = partition.partition else { continue };
         if let Some(why) = &partition.silent {
             text += &format!("partition {number} says nothing: {why}\n");
+        }
+        if let Some(why) = &partition.unmigrated {
+            text += &format!("partition {number} judges nothing: {why}\n");
         }
         if partition.breaker.state != BreakerState::Closed {
             text += &format!("partition {number}: {}\n", broken(&partition.breaker));
@@ -230,6 +237,7 @@ mod tests {
             limits: Limits::default(),
             dead_letter: None,
             paused: false,
+            keyspace: Default::default(),
         };
         PluginReport {
             name,

@@ -146,6 +146,7 @@ pub fn versions(versions: &[PluginVersion]) -> String {
         ("VERSION", Align::Left),
         ("DIGEST", Align::Left),
         ("SIZE", Align::Right),
+        ("SCHEMA", Align::Left),
         ("PUSHED", Align::Left),
         ("BOUND TO", Align::Left),
     ]);
@@ -155,6 +156,7 @@ pub fn versions(versions: &[PluginVersion]) -> String {
             format!("{}@{}", version.name, version.version),
             version.digest.to_string(),
             bytes(version.bytes),
+            if version.schema.is_empty() { "-".to_owned() } else { version.schema.to_string() },
             when(version.pushed_at),
             if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
         ]);
@@ -184,6 +186,7 @@ mod tests {
             digest: Digest([number as u8; 32]),
             bytes: 70_000,
             pushed_at: Timestamp(1_357_034_400_123),
+            schema: Default::default(),
             bound_to: bound_to.iter().map(|topic| TopicName::parse(topic).unwrap()).collect(),
         };
         let plugin = PluginDescription {
