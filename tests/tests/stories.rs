@@ -10,5 +10,6 @@ mod stories {
     mod lifecycle;
     mod migration;
     mod operators;
+    mod plugin_test;
     mod wrong_things;
 }

@@ -24,6 +24,8 @@ use crate::chain::Link;
 /// Changed bytes after which a commit of a migration ends: small beside what a commit may hold, so
 /// that one entry more always fits.
 pub(crate) const CHUNK_BYTES: u64 = 1 << 20;
+/// Fuel after which one ends too: some fifty milliseconds, then others of this thread have their turn.
+pub(crate) const CHUNK_FUEL: u64 = 100_000_000;
 /// What one entry may change, so that its commit stays one that can be stored.
 const ENTRY_BYTES_MAX: u64 = STORED_BYTES_MAX - CHUNK_BYTES;
 /// Fuel of one partition's whole migration: about ten seconds of work, in which nobody publishes
@@ -74,17 +76,17 @@ impl Migration {
         self.entries.as_slice().is_empty()
     }
 
-    /// Takes over the next entries, until they have changed `bytes_max`; `base` is the new state as
+    /// Takes over the next entries, until they have changed so many bytes or taken so much fuel; `base` is the new state as
     /// the chunks before have left it.
     pub(crate) fn chunk(
         &mut self,
         link: &mut Link,
         context: &BatchContext,
         base: Arc<dyn StateBase>,
-        bytes_max: u64,
+        (bytes_max, fuel_max): (u64, u64),
     ) -> Result<Vec<Change>, PluginFault> {
         link.stage().begin(context, base);
-        let taken = self.take_over(link, context.now, bytes_max);
+        let taken = self.take_over(link, context.now, bytes_max, fuel_max);
         // In any case, so that the state is let go.
         let changes = link.stage().finish();
         taken.map(|()| changes)
@@ -95,9 +97,11 @@ impl Migration {
         link: &mut Link,
         now: Timestamp,
         bytes_max: u64,
+        fuel_max: u64,
     ) -> Result<(), PluginFault> {
         let mut bytes = 0;
-        while bytes < bytes_max {
+        let fuel_before = self.fuel_left;
+        while bytes < bytes_max && fuel_before - self.fuel_left < fuel_max {
             let left = self.entries.as_slice().len();
             let Some((key, Entry { value, expires_at })) = self.entries.next() else { break };
             // Time goes on between two chunks.
@@ -165,7 +169,7 @@ impl Trial {
 
     /// Has `link` take it over, and forgets what it made of it. Blocks for as long as that takes.
     pub fn run(mut self, link: &mut Link) -> Result<(), PluginFault> {
-        self.migration.chunk(link, &self.context, Arc::new(Nothing), u64::MAX).map(drop)
+        self.migration.chunk(link, &self.context, Arc::new(Nothing), (u64::MAX, u64::MAX)).map(drop)
     }
 }
 

@@ -18,7 +18,7 @@ use weir_wire::keyspace::Keyspace;
 use super::Worker;
 use crate::admission::{Base, STORED_BYTES_MAX};
 use crate::chain::{Chain, Link};
-use crate::migration::{CHUNK_BYTES, Migration, Step, Trial, changed, context, step};
+use crate::migration::{CHUNK_BYTES, CHUNK_FUEL, Migration, Step, Trial, changed, context, step};
 
 impl Worker {
     /// Whether a link of `chain` has state to take over first.
@@ -77,7 +77,7 @@ impl Worker {
             }
             let context = context(&self.place, self.now());
             let base = Arc::new(Base(self.view.state_in(&plugin, link.keyspace())));
-            let state = match migration.chunk(link, &context, base, CHUNK_BYTES) {
+            let state = match migration.chunk(link, &context, base, (CHUNK_BYTES, CHUNK_FUEL)) {
                 Ok(changes) => changed(link, changes),
                 Err(fault) => {
                     self.clear_all_but(&at_work, link);

@@ -40,10 +40,6 @@ enum Form {
 }
 
 impl Form {
-    fn schema(self) -> Schema {
-        Schema::parse(if self == Form::Days { "" } else { "weeks" }).unwrap()
-    }
-
     fn key(self, payload: &str) -> String {
         let (name, day) = payload.split_once('/').unwrap();
         match self {
