@@ -329,12 +329,12 @@ impl Worker {
                 }
                 Request::ChangeChain(chain, note, reply) => {
                     let offset = self.view.next_offset();
-                    match self.put_to_work(chain, note.clone()).await {
+                    match self.put_to_work(chain, note).await {
                         Ok(at) => self.say_when_durable(at, Waiting::Operator(reply, offset)),
-                        Err((AppendError::Full, chain)) => {
+                        // As wherever there is no room: the chain before it judges on.
+                        Err((AppendError::Full, _)) => {
                             drop(self.take_back().await);
-                            self.unrecorded = Some((chain, note));
-                            full = true;
+                            full = self.has_no_room().await;
                             let _ = reply.send(Err(storage_full()));
                         }
                         Err((error, _)) => {

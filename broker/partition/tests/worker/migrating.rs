@@ -158,7 +158,7 @@ async fn days_become_weeks_and_counting_goes_on() {
     assert_eq!(told(&house, "ann/10").await, "@4");
     assert_eq!(told(&house, "?ann/13").await, "is 4");
     assert_eq!(told(&house, "?bob/20").await, "is 1");
-    house.close().await;
+    house.crash().await;
     let kinds: Vec<Kind> = ground.commits().await.iter().map(|commit| commit.kind).collect();
     let (chain_, migration) = (Kind::Chain, Kind::Migration);
     assert_eq!(kinds[..5], [chain_, Kind::Batch, migration, chain_, Kind::Batch]);
@@ -213,20 +213,23 @@ async fn a_crash_anywhere_leaves_the_old_or_the_new() {
 }
 
 #[tokio::test]
-async fn at_a_full_disk_it_waits_for_room_and_so_do_publishers() {
+async fn where_there_is_no_room_the_old_version_judges_on_and_a_start_takes_over() {
     let ground = Ground::new();
     let house = ground.open(chain(1, Form::Days, "")).await;
     house.publish(unnumbered(), &["ann/8", "ann/9"]).await;
     // The question for room is answered with yes, and then there is none.
     ground.log.refuse_next_group();
-    let change = house.partition.change_chain(chain(2, Form::Weeks, "weeks@2"), Bytes::new());
-    let refused = soon(change).await;
-    assert_eq!(refused.unwrap_err().code.as_str(), "storage-full");
+    assert_eq!(changed(&house, chain(2, Form::Weeks, "weeks@2")).await, "storage-full");
+    assert_eq!(told(&house, "ann/9").await, "@2");
+    assert_eq!(told(&house, "?ann/9").await, "is 2", "as if nothing had happened");
+    house.crash().await;
+
+    let ground = ground.after_a_crash();
     ground.log.set_full(true);
-    assert_eq!(told(&house, "ann/10").await, "storage-full");
+    let house = ground.open(chain(2, Form::Weeks, "weeks@2")).await;
+    assert_eq!(told(&house, "?ann/9").await, "storage-full");
     ground.log.set_full(false);
-    assert_eq!(told(&house, "ann/10").await, "@2");
-    assert_eq!(told(&house, "?ann/7").await, "is 3", "by the new version, on all that was there");
+    assert_eq!(told(&house, "?ann/9").await, "is 3", "nobody is judged before it is taken over");
     house.close().await;
 }
 
@@ -256,6 +259,11 @@ async fn a_full_disk_in_the_middle_leaves_a_piece_that_is_made_anew() {
     let commits = ground.commits().await;
     assert!(commits.iter().any(|commit| commit.kind == Kind::Migration), "a piece is there");
     ground.log.set_full(false);
+    assert_eq!(told(&house, "?user-299/7").await, "is 1", "the old version judges on");
+    assert_eq!(house.snapshot().chain, ChainRevision(1));
+    house.crash().await;
+    let ground = ground.after_a_crash();
+    let house = ground.open(padded(2, Form::Weeks, "weeks@2", PADDING)).await;
     assert_eq!(told(&house, "?user-299/9").await, "is 1");
     assert_eq!(told(&house, "?user-000/9").await, "is 1");
     assert_eq!(house.snapshot().chain, ChainRevision(2));
@@ -308,7 +316,7 @@ async fn a_version_of_the_same_form_keeps_the_state() {
     // A partition that missed a change finds another number and the same form.
     changed(&house, chain(3, Form::Weeks, "weeks@3")).await;
     assert_eq!(told(&house, "?ann/9").await, "is 2");
-    house.close().await;
+    house.crash().await;
     let kinds = ground.commits().await;
     assert!(kinds.iter().all(|commit| commit.kind != Kind::Migration));
 }
@@ -316,7 +324,7 @@ async fn a_version_of_the_same_form_keeps_the_state() {
 #[tokio::test]
 async fn what_is_not_taken_over_is_said_by_a_trial_and_is_a_fault_of_every_event() {
     for (user, words) in [
-        ("bad", "it does not take over key \"bad/9\" of the schema \"\": it says: bad is bad"),
+        ("bad", "it does not take over key \"bad/9\" of the schema \"\": bad is bad"),
         (
             "trap",
             "it does not take over key \"trap/9\" of the schema \"\": plugin-trap: unreachable",
