@@ -353,8 +353,8 @@ mod tests {
         let topic = TopicName::parse("flights").unwrap();
         expect![[r#"
             chain of flights, revision 3
-            ORDER  PLUGIN         DIGEST        ON FAILURE  EMITS TO  DEAD LETTERS  CONFIG
-                0  daily-limit@2  abababababab  closed      notices   refused       {"limit":2}
+            ORDER  PLUGIN         DIGEST        STATE  ON FAILURE  EMITS TO  DEAD LETTERS  CONFIG
+                0  daily-limit@2  abababababab  -      closed      notices   refused       {"limit":2}
         "#]]
         .assert_eq(&shown(&topic, &chain()));
         expect![[r#"

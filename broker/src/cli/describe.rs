@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn a_plugin_at_work_is_a_page_for_people() {
         expect![[r#"
-            VERSION  DIGEST  SIZE  PUSHED  BOUND TO
+            VERSION  DIGEST  SIZE  SCHEMA  PUSHED  BOUND TO
 
             on flights: daily-limit@2, order 0, on failure open
             counted since 2013-01-01T08:46:40Z, when the broker started

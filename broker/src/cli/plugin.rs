@@ -175,9 +175,9 @@ mod tests {
             daily-limit@1 sha256:0101010101010101010101010101010101010101010101010101010101010101 (68.4 KiB)
         "#]].assert_eq(&pushed(&plugin.versions[0]));
         expect![[r#"
-            VERSION        DIGEST                                                                SIZE  PUSHED                BOUND TO
-            daily-limit@1  0101010101010101010101010101010101010101010101010101010101010101  68.4 KiB  2013-01-01T10:00:00Z  flights
-            daily-limit@2  0202020202020202020202020202020202020202020202020202020202020202  68.4 KiB  2013-01-01T10:00:00Z  -
+            VERSION        DIGEST                                                                SIZE  SCHEMA  PUSHED                BOUND TO
+            daily-limit@1  0101010101010101010101010101010101010101010101010101010101010101  68.4 KiB  -       2013-01-01T10:00:00Z  flights
+            daily-limit@2  0202020202020202020202020202020202020202020202020202020202020202  68.4 KiB  -       2013-01-01T10:00:00Z  -
         "#]].assert_eq(&versions(&plugin.versions));
         expect![[r#"
             PLUGIN       VERSIONS  NEWEST  DIGEST        BOUND TO
