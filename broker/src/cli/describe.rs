@@ -2,11 +2,10 @@
 
 use weir_wire::admin::{
     BindingReport, BreakerReport, BreakerState, FailurePolicy, PartitionReport, PluginReport,
-    VerdictCounts,
+    PluginVersion, VerdictCounts,
 };
 use weir_wire::ids::Timestamp;
 
-use super::plugin::versions;
 use crate::table::{Align, Table, bytes, thousands, when};
 
 /// A plugin, for people.
@@ -19,6 +18,30 @@ pub fn described(plugin: &PluginReport) -> String {
     text
 }
 
+/// The versions of a plugin as a table.
+pub fn versions(versions: &[PluginVersion]) -> String {
+    let mut table = Table::new([
+        ("VERSION", Align::Left),
+        ("DIGEST", Align::Left),
+        ("SIZE", Align::Right),
+        ("SCHEMA", Align::Left),
+        ("PUSHED", Align::Left),
+        ("BOUND TO", Align::Left),
+    ]);
+    for version in versions {
+        let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
+        table.row([
+            format!("{}@{}", version.name, version.version),
+            version.digest.to_string(),
+            bytes(version.bytes),
+            if version.schema.is_empty() { "-".to_owned() } else { version.schema.to_string() },
+            when(version.pushed_at),
+            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
+        ]);
+    }
+    table.to_string()
+}
+
 fn bound(report: &BindingReport, since: Timestamp) -> String {
     let BindingReport { topic, binding, total, partitions } = report;
     let policy = match binding.on_failure {
@@ -26,8 +49,12 @@ fn bound(report: &BindingReport, since: Timestamp) -> String {
         FailurePolicy::Open => "open",
     };
     let paused = if binding.paused { ", paused" } else { "" };
+    let keyspace = match binding.keyspace.is_first() {
+        true => String::new(),
+        false => format!(", state {}", binding.keyspace),
+    };
     let mut text = format!(
-        "on {topic}: {}@{}, order {}, on failure {policy}{paused}\ncounted since {}, when the broker started\n",
+        "on {topic}: {}@{}, order {}, on failure {policy}{paused}{keyspace}\ncounted since {}, when the broker started\n",
         binding.plugin,
         binding.version,
         binding.order,
@@ -40,6 +67,9 @@ fn bound(report: &BindingReport, since: Timestamp) -> String {
         let Some(number) = partition.partition else { continue };
         if let Some(why) = &partition.silent {
             text += &format!("partition {number} says nothing: {why}\n");
+        }
+        if let Some(why) = &partition.unmigrated {
+            text += &format!("partition {number} judges nothing: {why}\n");
         }
         if partition.breaker.state != BreakerState::Closed {
             text += &format!("partition {number}: {}\n", broken(&partition.breaker));
@@ -69,6 +99,7 @@ fn judged(partitions: &[PartitionReport]) -> String {
     for partition in partitions {
         let PartitionReport { verdicts, latency, .. } = partition;
         let breaker = match partition.breaker.state {
+            _ if partition.version.is_none() => "-",
             BreakerState::Closed => "closed",
             BreakerState::Open => "open",
             BreakerState::HalfOpen => "half open",
@@ -230,6 +261,7 @@ mod tests {
             limits: Limits::default(),
             dead_letter: None,
             paused: false,
+            keyspace: Default::default(),
         };
         PluginReport {
             name,
@@ -247,13 +279,13 @@ mod tests {
     #[test]
     fn a_plugin_at_work_is_a_page_for_people() {
         expect![[r#"
-            VERSION  DIGEST  SIZE  PUSHED  BOUND TO
+            VERSION  DIGEST  SIZE  SCHEMA  PUSHED  BOUND TO
 
             on flights: daily-limit@2, order 0, on failure open
             counted since 2013-01-01T08:46:40Z, when the broker started
             PARTITION  VERSION  DIGEST        FROM OFFSET  ACCEPTED  REPLACED  DROPPED  REJECTED  FAILED     P50     P99    P99.9     MAX  BREAKER
                     0  @2       abababababab        1,204     9,531         0        0       472       6  640 ns  1.9 us  45.0 us  2.1 ms  open
-                    1  -        -                       -         0         0        0         0       0       -       -        -       -  closed
+                    1  -        -                       -         0         0        0         0       0       -       -        -       -  -
             rejected: daily-limit 455, no-key 14, with other codes 3
             failed: plugin-trap 6; let pass by its policy: 6
             OF EACH PARTITION  USED                                  LIMIT

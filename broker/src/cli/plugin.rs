@@ -1,4 +1,5 @@
-//! `weir plugin`: upload, list, delete; how one does is in `describe`, what it says in `logs`, and what binds plugins to topics is in `chain`.
+//! `weir plugin`: upload, list, delete; how one does is in `describe`, what it says in `logs`, and what
+//! binds plugins to topics in `chain`.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use super::describe::described;
 use super::logs::Logs;
 use super::output::Output;
 use super::version::OneVersion;
-use crate::table::{Align, Table, bytes, thousands, when};
+use crate::table::{Align, Table, bytes, thousands};
 
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
@@ -125,30 +126,9 @@ fn listed(plugins: &[PluginDescription]) -> String {
     table.to_string()
 }
 
-/// The versions of a plugin as a table.
-pub fn versions(versions: &[PluginVersion]) -> String {
-    let mut table = Table::new([
-        ("VERSION", Align::Left),
-        ("DIGEST", Align::Left),
-        ("SIZE", Align::Right),
-        ("PUSHED", Align::Left),
-        ("BOUND TO", Align::Left),
-    ]);
-    for version in versions {
-        let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
-        table.row([
-            format!("{}@{}", version.name, version.version),
-            version.digest.to_string(),
-            bytes(version.bytes),
-            when(version.pushed_at),
-            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
-        ]);
-    }
-    table.to_string()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::describe::versions;
     use super::*;
     use expect_test::expect;
     use weir_wire::ids::{Digest, Timestamp, TopicName};
@@ -162,6 +142,7 @@ mod tests {
             digest: Digest([number as u8; 32]),
             bytes: 70_000,
             pushed_at: Timestamp(1_357_034_400_123),
+            schema: Default::default(),
             bound_to: bound_to.iter().map(|topic| TopicName::parse(topic).unwrap()).collect(),
         };
         let plugin = PluginDescription {
@@ -172,9 +153,9 @@ mod tests {
             daily-limit@1 sha256:0101010101010101010101010101010101010101010101010101010101010101 (68.4 KiB)
         "#]].assert_eq(&pushed(&plugin.versions[0]));
         expect![[r#"
-            VERSION        DIGEST                                                                SIZE  PUSHED                BOUND TO
-            daily-limit@1  0101010101010101010101010101010101010101010101010101010101010101  68.4 KiB  2013-01-01T10:00:00Z  flights
-            daily-limit@2  0202020202020202020202020202020202020202020202020202020202020202  68.4 KiB  2013-01-01T10:00:00Z  -
+            VERSION        DIGEST                                                                SIZE  SCHEMA  PUSHED                BOUND TO
+            daily-limit@1  0101010101010101010101010101010101010101010101010101010101010101  68.4 KiB  -       2013-01-01T10:00:00Z  flights
+            daily-limit@2  0202020202020202020202020202020202020202020202020202020202020202  68.4 KiB  -       2013-01-01T10:00:00Z  -
         "#]].assert_eq(&versions(&plugin.versions));
         expect![[r#"
             PLUGIN       VERSIONS  NEWEST  DIGEST        BOUND TO

@@ -92,7 +92,8 @@ async fn run(row: &mut Row, rng: &mut fastrand::Rng) {
     broker.start_again();
     let topics = load::read_all(&client, false).await;
     load::expect_nothing_wrong(&shared, &topics, &broker);
-    let (answered, sent) = (shared.ledger().answered(), shared.ledger().len());
+    let answered = shared.ledger().answered();
+    let sent = shared.ledger().len();
     assert_eq!(answered, sent, "everyone has an answer");
     broker.stop();
     let trace = std::fs::read_to_string(&trace).unwrap();
