@@ -45,6 +45,7 @@ const fn bomb(name: &'static str, tests: &'static [&'static str], asked: [&'stat
 
 /// How often a bomb goes off.
 const BOMB: [&str; 2] = ["20 times", "1,000 times"];
+const MUTANTS: [&str; 2] = ["what one landing has time for", "100,000 mutants"];
 const UPLOAD: [&str; 2] = ["once", "20 times"];
 
 /// In order of their names.
@@ -127,6 +128,7 @@ const ROWS: &[Row] = &[
     bomb("B9", &["plugins::bombs::b09_"], BOMB),
     bomb("B10", &["plugins::bombs::b10_"], BOMB),
     bomb("B11", &["plugins::uploads::b11_"], UPLOAD),
+    bomb("B12", &["plugins::mutants::"], MUTANTS),
     bomb("B13", &["plugins::uploads::b13_"], BOMB),
     bomb("B14", &["plugins::bombs::b14_"], BOMB),
     bomb("B15", &["plugins::bombs::b15_"], BOMB),
