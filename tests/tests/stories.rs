@@ -7,5 +7,6 @@ mod stories {
     mod doors;
     mod flights;
     mod lifecycle;
+    mod stock;
     mod wrong_things;
 }

@@ -1,5 +1,6 @@
 //! What a call costs: `cargo run --release -p weir-plugin-host --example bench_call`, or with
-//! `-- FILE.wasm CONFIG` what a call of that plugin costs.
+//! `-- FILE.wasm CONFIG [EVENTS.jsonl]` what a call of that plugin costs, on the lines of a file as
+//! values if there is one: also in fuel, which is the same on every machine.
 //!
 //! Prints ns per event for probes that accept, count and replace (128 B values, keys of 8 B), the
 //! cost of a fresh instance, and of starting the engine. Numbers are for reading, not for tests.
@@ -43,15 +44,29 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let host = Host::new(HostOptions::default())?;
     println!("engine and linker: {:?}", start.elapsed());
-    if let [_, file, config] = &std::env::args().collect::<Vec<_>>()[..] {
-        return measure(&load(&host, Path::new(file))?, config);
+    match &std::env::args().collect::<Vec<_>>()[..] {
+        [_, file, config] => return measure(&load(&host, Path::new(file))?, config, &short()),
+        [_, file, config, lines] => {
+            let plugin = load(&host, Path::new(file))?;
+            let lines = std::fs::read_to_string(lines)?;
+            let events: Vec<Event> = (0..).zip(lines.lines()).map(of_line).collect();
+            println!(
+                "{}: {} fuel for the dearest event",
+                plugin.name(),
+                fuel(&plugin, config, &events)?
+            );
+            return measure(&plugin, config, &events[..events.len().min(BATCH_EVENTS as usize)]);
+        }
+        _ => {}
     }
     for probe in ["accept", "counter", "replace"] {
-        measure(&load(&host, &assembled(probe))?, r#"{"limit":1000000}"#)?;
+        measure(&load(&host, &assembled(probe))?, r#"{"limit":1000000}"#, &short())?;
     }
     let accept = load(&host, &assembled("accept"))?;
     let before = resident_bytes()?;
-    let stages = (0..MANY).map(|_| accept.stage(settings("{}"))).collect::<Result<Vec<_>, _>>()?;
+    let stages = (0..MANY)
+        .map(|_| accept.stage(settings("{}", Limits::default())))
+        .collect::<Result<Vec<_>, _>>()?;
     let each = (resident_bytes()? - before) / u64::from(MANY);
     println!("{} instances at once: {each} B resident each", stages.len());
     Ok(())
@@ -64,21 +79,57 @@ fn resident_bytes() -> Result<u64, Box<dyn std::error::Error>> {
     Ok(pages * 4096)
 }
 
-fn measure(plugin: &Plugin, config: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let mut stage = plugin.stage(settings(config))?;
-    judge(&mut stage, 20)?;
+fn measure(
+    plugin: &Plugin,
+    config: &str,
+    events: &[Event],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut stage = plugin.stage(settings(config, Limits::default()))?;
+    judge(&mut stage, events, 20)?;
     let mut best = Duration::MAX;
     for _ in 0..5 {
-        best = best.min(judge(&mut stage, BATCHES / 5)?);
+        best = best.min(judge(&mut stage, events, BATCHES / 5)?);
     }
-    let events = f64::from(BATCH_EVENTS * (BATCHES / 5));
-    println!("{}: {:.0} ns per event", plugin.name(), best.as_nanos() as f64 / events);
+    let judged = events.len() as f64 * f64::from(BATCHES / 5);
+    println!("{}: {:.0} ns per event", plugin.name(), best.as_nanos() as f64 / judged);
     let start = Instant::now();
     for _ in 0..INSTANCES {
-        drop(plugin.stage(settings(config))?);
+        drop(plugin.stage(settings(config, Limits::default()))?);
     }
     println!("{}: {:?} per instance", plugin.name(), start.elapsed() / INSTANCES);
     Ok(())
+}
+
+/// The least fuel with which no event of these faults.
+fn fuel(
+    plugin: &Plugin,
+    config: &str,
+    events: &[Event],
+) -> Result<u64, Box<dyn std::error::Error>> {
+    let (mut too_little, mut enough) = (0, Limits::default().fuel);
+    while too_little + 1 < enough {
+        let fuel = too_little.midpoint(enough);
+        let limits = Limits { fuel, deadline_ms: Limits::MAX.deadline_ms, ..Limits::default() };
+        match judge(&mut plugin.stage(settings(config, limits))?, events, 1) {
+            Ok(_) => enough = fuel,
+            Err(_) => too_little = fuel,
+        }
+    }
+    Ok(enough)
+}
+
+/// Events of which only the length counts.
+fn short() -> Vec<Event> {
+    (0..BATCH_EVENTS).map(|n| event(n, Bytes::from_static(&[b'v'; 128]))).collect()
+}
+
+fn of_line((n, line): (u32, &str)) -> Event {
+    event(n, Bytes::copy_from_slice(line.as_bytes()))
+}
+
+fn event(n: u32, value: Bytes) -> Event {
+    let key = Some(Bytes::copy_from_slice(&u64::from(n.wrapping_mul(7919) % KEYS).to_le_bytes()));
+    Event { timestamp: Timestamp(1), key, value: Some(value), headers: Vec::new() }
 }
 
 fn assembled(probe: &str) -> PathBuf {
@@ -92,30 +143,26 @@ fn load(host: &Host, file: &Path) -> Result<Plugin, Box<dyn std::error::Error>> 
     Ok(host.load(PluginName::parse(name)?, Digest([0; 32]), &artefact)?)
 }
 
-fn settings(config: &str) -> BindingSettings {
-    BindingSettings { config: config.into(), emit: Vec::new(), limits: Limits::default() }
+fn settings(config: &str, limits: Limits) -> BindingSettings {
+    BindingSettings { config: config.into(), emit: Vec::new(), limits }
 }
 
-fn judge(stage: &mut dyn Stage, batches: u32) -> Result<Duration, weir_plugin_host::PluginFault> {
+fn judge(
+    stage: &mut dyn Stage,
+    events: &[Event],
+    batches: u32,
+) -> Result<Duration, weir_plugin_host::PluginFault> {
     let batch = BatchContext {
         now: Timestamp(1),
         topic: TopicName::parse("bookings").expect("a name"),
         partition: PartitionId(0),
         publisher: Principal::parse("client:bench").expect("a name"),
     };
-    let events: Vec<Event> = (0..BATCH_EVENTS)
-        .map(|n| Event {
-            timestamp: Timestamp(1),
-            key: Some(Bytes::copy_from_slice(&u64::from(n * 7919 % KEYS).to_le_bytes())),
-            value: Some(Bytes::from_static(&[b'v'; 128])),
-            headers: Vec::new(),
-        })
-        .collect();
     let mut side_events = Vec::new();
     let start = Instant::now();
     for _ in 0..batches {
         stage.begin(&batch, Arc::new(Empty));
-        for (index, event) in (0..).zip(&events) {
+        for (index, event) in (0..).zip(events) {
             let at = EventContext { index, offset_hint: u64::from(index), may_emit: true };
             stage.judge(&event.as_record(), at)?;
             stage.keep(&mut side_events);
