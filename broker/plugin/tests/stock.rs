@@ -165,6 +165,41 @@ fn each_refuses_a_config_that_is_none_in_its_own_words() {
     assert!(error.to_string().contains("nothing is fetched"), "{error}");
 }
 
+/// What real events cost is far below what they may: fuel is the same on every machine.
+#[test]
+fn real_events_take_less_than_a_tenth_of_the_default_fuel() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/flights-10k.jsonl");
+    let sample = std::fs::read_to_string(sample).expect("part of the project");
+    let flights: Vec<Event> =
+        sample.lines().take(500).map(|line| event("ann", line.as_bytes().to_vec(), 7)).collect();
+    for (name, config) in FLIGHT_CONFIGS {
+        let limits = Limits { fuel: Limits::default().fuel / 10, ..Limits::default() };
+        let mut stage = try_stage(name, config, limits).expect("takes its config");
+        let outcome = judge_all(&mut stage, &Base::default(), 1, &flights);
+        assert!(outcome.verdicts.iter().all(Result::is_ok), "{name}: {}", outcome.signs());
+        assert!(stage.counters().memory_bytes < Limits::default().memory_bytes / 10, "{name}");
+    }
+}
+
+/// What each README gives the cost of.
+const FLIGHT_CONFIGS: [(&str, &str); 6] = [
+    ("daily-limit", r#"{"limit":100,"key":"/tailnum"}"#),
+    ("rate-limit", r#"{"rate":1000,"per":"1s","key":"/tailnum"}"#),
+    (
+        "json-schema",
+        r#"{"schema":{"type":"object","required":["tailnum","carrier","flight","origin","dest","distance","dep_delay","time"],"additionalProperties":false,"properties":{"tailnum":{"type":["string","null"],"pattern":"^N[0-9A-Z]{1,5}$"},"carrier":{"type":"string","minLength":2,"maxLength":2},"flight":{"type":"integer","minimum":1,"maximum":9999},"origin":{"enum":["EWR","JFK","LGA"]},"dest":{"type":"string","pattern":"^[A-Z]{3}$"},"distance":{"type":"integer","exclusiveMinimum":0},"dep_delay":{"type":["integer","null"]},"time":{"type":"string","format":"date-time"}}}}"#,
+    ),
+    (
+        "redact",
+        r#"{"fields":{"/tailnum":"hash","/dep_delay":"remove","/carrier":{"replace":"**"}},"hash_key":"000102030405060708090a0b0c0d0e0f"}"#,
+    ),
+    ("dedup", r#"{"by":["/tailnum","/time"],"window":"10m"}"#),
+    (
+        "route",
+        r#"{"rules":[{"when":{"at":"/dep_delay",">=":60},"emit":"cancellations","key":"/tailnum","value":{"late":{"$from":"/dep_delay"},"flight":{"$from":"/flight"}}}]}"#,
+    ),
+];
+
 /// A value that takes more than its fuel is a fault and no verdict, whatever the rule.
 #[test]
 fn a_huge_value_ends_with_its_fuel() {

@@ -134,7 +134,7 @@ fn event_time_fills_the_bucket_and_never_falls() {
 #[test]
 fn another_rate_goes_on_with_the_same_buckets() {
     let mut host = host();
-    let mut judge = |host: &mut fake::Host, config: &str| {
+    let judge = |host: &mut fake::Host, config: &str| {
         let verdict = host.judge(&mut rule(config), Event::new("").key("ann"));
         verdict.rejection().map(|no| no.retry_after_ms.expect("a time"))
     };
