@@ -3,10 +3,12 @@
 
 mod stories {
     mod check;
+    mod dead_letters;
     mod demo;
     mod doors;
     mod flights;
     mod lifecycle;
+    mod operators;
     mod stock;
     mod wrong_things;
 }

@@ -33,6 +33,7 @@ pub fn all() -> Vec<Route<Arc<Control>>> {
         route(Method::DELETE, "/v1/topics/{topic}", delete(handlers::delete_topic)),
         route(Method::GET, "/v1/plugins", get(handlers::plugins)),
         route(Method::GET, "/v1/plugins/{plugin}", get(handlers::plugin)),
+        route(Method::GET, "/v1/plugins/{plugin}/logs", get(handlers::plugin_log)),
         route(Method::POST, "/v1/plugins/{plugin}/versions", post(handlers::push_plugin)),
         route(
             Method::DELETE,

@@ -1,7 +1,9 @@
 //! What operators change: topics, plugins, chains. Every change is checked, recorded in the
-//! catalog, and only then made true; one change at a time.
+//! catalog, and only then made true; one change of a topic's chain at a time, and one of what there is.
+//! A plugin that takes long to be configured keeps nobody waiting but its topic's other operators.
 
 mod pausing;
+mod plugin_report;
 mod describe;
 mod error;
 
@@ -9,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use weir_partition::Partition;
 use weir_views::catalog::{self, Catalog, CatalogChange, CatalogError};
 use weir_wire::admin::{
@@ -22,9 +24,14 @@ use self::describe::describe;
 pub use self::error::{ControlError, Kind};
 use crate::committed_offsets::GroupOffsets;
 use crate::registry::Registry;
-use crate::shelf::Plugins;
+use crate::router::Topic;
+use crate::shelf::{Plugins, ShelfError, link};
 use crate::topics::{SIDE_BY_SIDE_MAX, Topics};
 use crate::wall_clock::Clock;
+
+/// Partitions whose new stages are made at once in one change: some languages' instances take 50 ms of
+/// a core each, and publishers judge by the others meanwhile.
+const MADE_AT_ONCE_MAX: usize = 1;
 
 /// The operator's counter.
 pub struct Control {
@@ -33,7 +40,8 @@ pub struct Control {
     shelf: Arc<dyn Plugins>,
     offsets: Arc<GroupOffsets>,
     clock: Clock,
-    /// Held from the check of a change to its end.
+    /// Held from the check of a change to its end, if it makes or deletes topics or versions. Chains
+    /// have a lock for each topic, taken before this one; what both touch the registry checks again.
     changing: Mutex<()>,
 }
 
@@ -125,10 +133,9 @@ impl Control {
 
     /// Forgets a topic with all its events.
     pub async fn delete_topic(&self, name: &TopicName) -> Result<(), ControlError> {
+        let held = self.hold(name).await?;
         let _changing = self.changing.lock().await;
-        let catalog = self.registry.catalog();
-        let record = catalog.topic(name).ok_or_else(|| no_topic(name))?;
-        let id = record.id;
+        let id = held.record.id;
         self.registry.record(CatalogChange::TopicDeleted { id }).await?;
         self.offsets.forget(id).await?;
         self.topics.delete(name, id).await?;
@@ -139,12 +146,6 @@ impl Control {
     pub async fn plugins(&self) -> Vec<PluginDescription> {
         let catalog = self.registry.catalog();
         catalog.plugins().filter_map(|name| plugin(&catalog, name)).collect()
-    }
-
-    /// One plugin.
-    pub async fn plugin(&self, name: &PluginName) -> Result<PluginDescription, ControlError> {
-        plugin(&self.registry.catalog(), name)
-            .ok_or_else(|| CatalogError::UnknownPlugin(name.clone()).into())
     }
 
     /// Takes a component as the newest version of a plugin. The same bytes again are the version
@@ -190,6 +191,9 @@ impl Control {
         if !now.has_digest(&version.digest) {
             self.shelf.remove(&version.digest);
         }
+        if now.versions(name).is_empty() {
+            self.topics.logs.forget(name);
+        }
         Ok(())
     }
 
@@ -207,9 +211,8 @@ impl Control {
         plugin: PluginName,
         spec: BindingSpec,
     ) -> Result<ChainChange, ControlError> {
-        let _changing = self.changing.lock().await;
-        let catalog = self.registry.catalog();
-        let (record, mut chain) = chain_of(&catalog, topic)?;
+        let mut held = self.hold(topic).await?;
+        let (catalog, chain) = (Arc::clone(&held.catalog), &mut held.chain);
         let version = catalog.resolve(&plugin, spec.version.as_deref())?;
         let old = chain.bindings.iter().position(|binding| binding.plugin == plugin);
         let present = old.map(|at| chain.bindings.remove(at));
@@ -219,6 +222,7 @@ impl Control {
             (None, Some(present)) => present.emit.clone(),
             (None, None) => Vec::new(),
         };
+        let kept = present.as_ref().and_then(|present| present.dead_letter.clone());
         let paused = present.as_ref().is_some_and(|present| present.paused);
         let (order, config, on_failure, limits) = match present {
             Some(present) => (present.order, present.config, present.on_failure, present.limits),
@@ -236,11 +240,12 @@ impl Control {
             emit,
             limits,
             paused,
+            dead_letter: spec.dead_letter.unwrap_or(kept),
         };
         // A paused one is tried too: it has to be fit when it is resumed.
         let tried = Binding { paused: false, ..binding.clone() };
         chain.bindings.push(binding);
-        self.change_chain(record, chain, &[tried]).await
+        self.change_chain(held, vec![tried]).await
     }
 
     /// Takes a plugin off a topic. Its state stays, for the day it is bound again.
@@ -249,15 +254,13 @@ impl Control {
         topic: &TopicName,
         plugin: &PluginName,
     ) -> Result<ChainChange, ControlError> {
-        let _changing = self.changing.lock().await;
-        let catalog = self.registry.catalog();
-        let (record, mut chain) = chain_of(&catalog, topic)?;
-        let before = chain.bindings.len();
-        chain.bindings.retain(|binding| binding.plugin != *plugin);
-        if chain.bindings.len() == before {
+        let mut held = self.hold(topic).await?;
+        let before = held.chain.bindings.len();
+        held.chain.bindings.retain(|binding| binding.plugin != *plugin);
+        if held.chain.bindings.len() == before {
             return Err(not_bound(topic, plugin));
         }
-        self.change_chain(record, chain, &[]).await
+        self.change_chain(held, Vec::new()).await
     }
 
     /// Puts a plugin's binding back to what it was before its last change. Whether it is paused is not
@@ -267,48 +270,55 @@ impl Control {
         topic: &TopicName,
         plugin: &PluginName,
     ) -> Result<ChainChange, ControlError> {
-        let _changing = self.changing.lock().await;
-        let catalog = self.registry.catalog();
-        let (record, mut chain) = chain_of(&catalog, topic)?;
-        let previous = catalog
-            .previous(record.id, plugin)
-            .cloned()
-            .ok_or_else(|| nothing_to_roll_back(&catalog, record, plugin))?;
+        let mut held = self.hold(topic).await?;
+        let previous = held.catalog.previous(held.record.id, plugin).cloned();
+        let previous =
+            previous.ok_or_else(|| nothing_to_roll_back(&held.catalog, &held.record, plugin))?;
         let tried = Binding { paused: false, ..previous.clone() };
+        let chain = &mut held.chain;
         match chain.bindings.iter_mut().find(|binding| binding.plugin == *plugin) {
             Some(binding) => *binding = Binding { paused: binding.paused, ..previous },
             None => chain.bindings.push(tried.clone()),
         }
-        self.change_chain(record, chain, &[tried]).await
+        self.change_chain(held, vec![tried]).await
+    }
+
+    /// Waits until nobody else changes the topic's chain, and keeps others from it.
+    async fn hold(&self, name: &TopicName) -> Result<Held, ControlError> {
+        let topic = self.topics.router.topic(name).map_err(|_| no_topic(name))?;
+        let changing = Arc::clone(&topic.changing).lock_owned().await;
+        // Read behind the lock: whoever had it may have changed everything, or deleted the topic.
+        let catalog = self.registry.catalog();
+        let (record, chain) = chain_of(&catalog, name)?;
+        if record.id != topic.id {
+            return Err(CatalogError::Outdated.into());
+        }
+        let record = record.clone();
+        Ok(Held { topic, record, chain, catalog, _changing: changing })
     }
 
     /// Starts what is new in the chain once for a trial, records the chain, and puts it to work in
     /// every partition.
     async fn change_chain(
         &self,
-        record: &catalog::Topic,
-        mut chain: Chain,
-        tried: &[Binding],
+        held: Held,
+        tried: Vec<Binding>,
     ) -> Result<ChainChange, ControlError> {
+        let Held { topic, record, mut chain, catalog: _, _changing } = held;
         chain.bindings.sort_by(|a, b| (a.order, &a.plugin).cmp(&(b.order, &b.plugin)));
         chain.revision = ChainRevision(chain.revision.0 + 1);
         let change = CatalogChange::ChainChanged { topic: record.id, chain: chain.clone() };
         self.registry.catalog().check(&change)?;
-        let (shelf, tried) = (Arc::clone(&self.shelf), tried.to_vec());
-        let try_it = move || shelf.links(&tried).map(drop);
-        self.topics
-            .machine
-            .blocking
-            .run(try_it)
-            .await
-            .map_err(|error| ControlError::new(Kind::Internal, "internal", error.to_string()))??;
+        self.try_out(&record.name, tried).await?;
         self.registry.record(change).await?;
-        let topic = self.topics.router.topic(&record.name)?;
+        let making = Semaphore::new(MADE_AT_ONCE_MAX);
         // One that stands still takes the chain from the catalog when it is opened again.
         let mut changes = Vec::new();
         for (number, partition) in (0..).map(PartitionId).zip(&topic.partitions) {
             if let Ok(partition) = partition {
-                changes.push(self.change_partition(number, partition, &chain).boxed());
+                let change =
+                    self.change_partition(&record.name, number, partition, &chain, &making);
+                changes.push(change.boxed());
             }
         }
         let mut changed = futures::stream::iter(changes).buffered(SIDE_BY_SIDE_MAX);
@@ -323,13 +333,36 @@ impl Control {
         Ok(ChainChange { chain, since, pending })
     }
 
+    /// Brings each of these bindings to life once.
+    async fn try_out(&self, topic: &TopicName, bindings: Vec<Binding>) -> Result<(), ControlError> {
+        let (shelf, logs) = (Arc::clone(&self.shelf), Arc::clone(&self.topics.logs));
+        let topic = topic.clone();
+        let try_all = move || {
+            for binding in &bindings {
+                let plugin = shelf.plugin(binding)?;
+                link(&plugin, binding, logs.listener(binding, &topic, None))?;
+            }
+            Ok::<_, ShelfError>(())
+        };
+        let tried = self.topics.machine.blocking.run(try_all).await;
+        tried
+            .map_err(|error| ControlError::new(Kind::Internal, "internal", error.to_string()))??;
+        Ok(())
+    }
+
     async fn change_partition(
         &self,
+        topic: &TopicName,
         number: PartitionId,
         partition: &Partition,
         chain: &Chain,
+        making: &Semaphore,
     ) -> Result<ChangedAt, NotChanged> {
-        let changed = match self.topics.chain(chain).await {
+        let made = {
+            let _one = making.acquire().await;
+            self.topics.chain(chain, topic, number).await
+        };
+        let changed = match made {
             Ok((stages, note)) => partition.change_chain(stages, note).await,
             Err(fault) => Err(fault),
         };
@@ -342,6 +375,15 @@ impl Control {
             }
         }
     }
+}
+
+/// A topic whose chain nobody else changes meanwhile.
+struct Held {
+    topic: Arc<Topic>,
+    record: catalog::Topic,
+    chain: Chain,
+    catalog: Arc<Catalog>,
+    _changing: OwnedMutexGuard<()>,
 }
 
 /// Why there is no earlier binding to go back to.

@@ -7,7 +7,7 @@
 use weir_wire::admin::{Binding, ChainChange};
 use weir_wire::ids::{PluginName, TopicName};
 
-use super::{Control, ControlError, chain_of, not_bound};
+use super::{Control, ControlError, not_bound};
 
 impl Control {
     /// Lets events pass a binding by until it is resumed.
@@ -34,10 +34,8 @@ impl Control {
         plugin: &PluginName,
         paused: bool,
     ) -> Result<ChainChange, ControlError> {
-        let _changing = self.changing.lock().await;
-        let catalog = self.registry.catalog();
-        let (record, mut chain) = chain_of(&catalog, topic)?;
-        let binding = chain.bindings.iter_mut().find(|binding| binding.plugin == *plugin);
+        let mut held = self.hold(topic).await?;
+        let binding = held.chain.bindings.iter_mut().find(|binding| binding.plugin == *plugin);
         let binding = binding.ok_or_else(|| not_bound(topic, plugin))?;
         if binding.paused == paused {
             return Err(already(topic, plugin, paused));
@@ -45,7 +43,7 @@ impl Control {
         binding.paused = paused;
         // One that is to be paused may be too ill to be tried.
         let tried: Vec<Binding> = (!paused).then(|| binding.clone()).into_iter().collect();
-        self.change_chain(record, chain, &tried).await
+        self.change_chain(held, tried).await
     }
 }
 
