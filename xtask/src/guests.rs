@@ -356,14 +356,19 @@ impl Guest {
         let root = root();
         let mut files = Vec::new();
         let plugins = root.join("plugins");
-        for folder in [
-            self.folder.join("src"),
-            plugins.join("parts/src"),
-            root.join("sdk/plugin/src"),
-            root.join("wit"),
-        ] {
+        for folder in
+            [self.folder.join("src"), plugins.join("parts/src"), root.join("sdk/plugin/src")]
+        {
             collect(&folder, &mut files)?;
         }
+        // The contract itself: what is said about it, and its earlier versions, make no byte.
+        let mut contract = Vec::new();
+        collect(&root.join("wit"), &mut contract)?;
+        contract.retain(|file| {
+            file.extension().is_some_and(|ext| ext == "wit")
+                && file.parent() == Some(root.join("wit").as_path())
+        });
+        files.append(&mut contract);
         let manifests = [
             self.folder.join("Cargo.toml"),
             plugins.join("parts/Cargo.toml"),
