@@ -1,9 +1,10 @@
 //! What a call costs: `cargo run --release -p weir-plugin-host --example bench_call`, or with
-//! `-- FILE.wasm CONFIG [EVENTS.jsonl]` what a call of that plugin costs, on the lines of a file as
-//! values if there is one: also in fuel, which is the same on every machine.
+//! `-- FILE.wasm CONFIG [EVENTS.jsonl]` what a call of that plugin costs; with a file, its first
+//! lines are the values, and the cost is told in fuel too, which is the same on every machine.
 //!
-//! Prints ns per event for probes that accept, count and replace (128 B values, keys of 8 B), the
-//! cost of a fresh instance, and of starting the engine. Numbers are for reading, not for tests.
+//! Prints ns per event for probes that accept, count and replace (values of 128 B and 1 KiB, keys of
+//! 8 B): the median of some rounds, in time of the thread, so that a busy machine changes little. And
+//! the cost of a fresh instance, and of starting the engine. Numbers are for reading, not for tests.
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
 use weir_plugin_host::{
     BatchContext, BindingSettings, EventContext, Host, HostOptions, Plugin, Stage, StateBase,
 };
@@ -20,7 +22,10 @@ use weir_wire::ids::{Digest, PartitionId, PluginName, Principal, Timestamp, Topi
 use weir_wire::record_batch::Event;
 
 const BATCH_EVENTS: u32 = 1_000;
-const BATCHES: u32 = 300;
+/// Of one round.
+const BATCHES: u32 = 20;
+/// The median counts.
+const ROUNDS: usize = 15;
 const KEYS: u32 = 10_000;
 const INSTANCES: u32 = 1_000;
 /// A thousand partitions with three plugins each.
@@ -44,23 +49,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let start = Instant::now();
     let host = Host::new(HostOptions::default())?;
     println!("engine and linker: {:?}", start.elapsed());
+    let samples = [128, 1024].map(|bytes| (format!("values of {bytes} B"), events(bytes)));
     match &std::env::args().collect::<Vec<_>>()[..] {
-        [_, file, config] => return measure(&load(&host, Path::new(file))?, config, &short()),
+        [_, file, config] => return measure(&load(&host, Path::new(file))?, config, &samples),
         [_, file, config, lines] => {
             let plugin = load(&host, Path::new(file))?;
-            let lines = std::fs::read_to_string(lines)?;
-            let events: Vec<Event> = (0..).zip(lines.lines()).map(of_line).collect();
-            println!(
-                "{}: {} fuel for the dearest event",
-                plugin.name(),
-                fuel(&plugin, config, &events)?
-            );
-            return measure(&plugin, config, &events[..events.len().min(BATCH_EVENTS as usize)]);
+            let text = std::fs::read_to_string(lines)?;
+            let events: Vec<Event> =
+                (0..BATCH_EVENTS).zip(text.lines()).map(|(n, line)| event(n, line)).collect();
+            let dearest = fuel(&plugin, config, &events)?;
+            println!("{}: {dearest} fuel for the dearest of {lines}", plugin.name());
+            return measure(&plugin, config, &[(format!("values of {lines}"), events)]);
         }
         _ => {}
     }
     for probe in ["accept", "counter", "replace"] {
-        measure(&load(&host, &assembled(probe))?, r#"{"limit":1000000}"#, &short())?;
+        measure(&load(&host, &assembled(probe))?, r#"{"limit":1000000}"#, &samples)?;
     }
     let accept = load(&host, &assembled("accept"))?;
     let before = resident_bytes()?;
@@ -79,19 +83,25 @@ fn resident_bytes() -> Result<u64, Box<dyn std::error::Error>> {
     Ok(pages * 4096)
 }
 
+/// Events, with what to call them.
+type Sample = (String, Vec<Event>);
+
 fn measure(
     plugin: &Plugin,
     config: &str,
-    events: &[Event],
+    samples: &[Sample],
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut stage = plugin.stage(settings(config, Limits::default()))?;
-    judge(&mut stage, events, 20)?;
-    let mut best = Duration::MAX;
-    for _ in 0..5 {
-        best = best.min(judge(&mut stage, events, BATCHES / 5)?);
+    for (sample, events) in samples {
+        // Warms up.
+        judge(&mut stage, events, BATCHES)?;
+        let rounds = (0..ROUNDS).map(|_| judge(&mut stage, events, BATCHES));
+        let mut rounds = rounds.collect::<Result<Vec<Duration>, _>>()?;
+        rounds.sort();
+        let judged = events.len() as f64 * f64::from(BATCHES);
+        let ns = rounds[rounds.len() / 2].as_nanos() as f64 / judged;
+        println!("{}: {ns:.0} ns per event, {sample}", plugin.name());
     }
-    let judged = events.len() as f64 * f64::from(BATCHES / 5);
-    println!("{}: {:.0} ns per event", plugin.name(), best.as_nanos() as f64 / judged);
     let start = Instant::now();
     for _ in 0..INSTANCES {
         drop(plugin.stage(settings(config, Limits::default()))?);
@@ -118,20 +128,6 @@ fn fuel(
     Ok(enough)
 }
 
-/// Events of which only the length counts.
-fn short() -> Vec<Event> {
-    (0..BATCH_EVENTS).map(|n| event(n, Bytes::from_static(&[b'v'; 128]))).collect()
-}
-
-fn of_line((n, line): (u32, &str)) -> Event {
-    event(n, Bytes::copy_from_slice(line.as_bytes()))
-}
-
-fn event(n: u32, value: Bytes) -> Event {
-    let key = Some(Bytes::copy_from_slice(&u64::from(n.wrapping_mul(7919) % KEYS).to_le_bytes()));
-    Event { timestamp: Timestamp(1), key, value: Some(value), headers: Vec::new() }
-}
-
 fn assembled(probe: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/probes");
     folder.join(probe).with_extension("wasm")
@@ -147,6 +143,21 @@ fn settings(config: &str, limits: Limits) -> BindingSettings {
     BindingSettings { config: config.into(), emit: Vec::new(), limits }
 }
 
+fn events(value_bytes: usize) -> Vec<Event> {
+    let value = "v".repeat(value_bytes);
+    (0..BATCH_EVENTS).map(|n| event(n, &value)).collect()
+}
+
+fn event(n: u32, value: &str) -> Event {
+    Event {
+        timestamp: Timestamp(1),
+        key: Some(Bytes::copy_from_slice(&u64::from(n * 7919 % KEYS).to_le_bytes())),
+        value: Some(value.to_owned().into()),
+        headers: Vec::new(),
+    }
+}
+
+/// The time of this thread that these batches take.
 fn judge(
     stage: &mut dyn Stage,
     events: &[Event],
@@ -159,7 +170,7 @@ fn judge(
         publisher: Principal::parse("client:bench").expect("a name"),
     };
     let mut side_events = Vec::new();
-    let start = Instant::now();
+    let start = worked();
     for _ in 0..batches {
         stage.begin(&batch, Arc::new(Empty));
         for (index, event) in (0..).zip(events) {
@@ -169,5 +180,12 @@ fn judge(
         }
         stage.finish();
     }
-    Ok(start.elapsed())
+    Ok(worked() - start)
+}
+
+/// The time that this thread has worked.
+fn worked() -> Duration {
+    let worked = clock_gettime(ClockId::ThreadCPUTime);
+    // Neither is negative: it is a time since the thread began.
+    Duration::new(worked.tv_sec as u64, worked.tv_nsec as u32)
 }

@@ -69,9 +69,12 @@ fn each_readme_binds_a_rule_that_does_what_it_says() {
         (
             "json-schema",
             "bookings",
-            vec![r#"{"id":"AB12CD","status":"booked"}"#, r#"{"id":"AB12CD","status":"lost"}"#],
+            vec![
+                r#"{"user":"ann","id":"AB12CD","status":"booked"}"#,
+                r#"{"user":"ann","id":"AB12CD","status":"lost"}"#,
+            ],
             json!({ "sent": 2, "accepted": 1, "dropped": 0, "rejected": { "json-schema": 1 }, "unknown": 0 }),
-            vec![r#"{"id":"AB12CD","status":"booked"}"#],
+            vec![r#"{"user":"ann","id":"AB12CD","status":"booked"}"#],
         ),
         (
             "redact",
