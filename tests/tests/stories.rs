@@ -8,8 +8,9 @@ mod stories {
     mod doors;
     mod flights;
     mod lifecycle;
-    mod plugin_test;
+    mod migration;
     mod operators;
+    mod plugin_test;
     mod stock;
     mod wrong_things;
 }
