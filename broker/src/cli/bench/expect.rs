@@ -128,7 +128,9 @@ mod tests {
         check(
             json!([{ "emitted": [{ "event": { "key": "j" } }], "code": "no" }, { "verdict": "accept" }]),
             got.clone(),
-            expect![[r#"2: line 1 code: expected "no", got null | line 1 emitted[0] event key: expected "j", got "k" | line 3 verdict: expected "accept", got "reject""#]],
+            expect![[
+                r#"2: line 1 code: expected "no", got null | line 1 emitted[0] event key: expected "j", got "k" | line 3 verdict: expected "accept", got "reject""#
+            ]],
         );
         check(
             json!([{ "emitted": [] }]),
