@@ -6,6 +6,7 @@ mod stories {
     mod demo;
     mod doors;
     mod flights;
+    mod groups;
     mod lifecycle;
     mod wrong_things;
 }

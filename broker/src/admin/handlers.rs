@@ -8,9 +8,10 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 use weir_wire::admin::{
-    BindingSpec, Chain, ClockStatus, PluginDescription, Status, TopicDescription, TopicSpec,
+    BindingSpec, Chain, ClockStatus, GroupDescription, GroupSummary, PluginDescription, ResetSpec,
+    Status, TopicDescription, TopicSpec,
 };
-use weir_wire::ids::{PluginName, TopicName};
+use weir_wire::ids::{GroupName, PluginName, TopicName};
 
 use super::body::{ComponentBody, JsonBody, Names};
 use super::problem::Refusal;
@@ -112,6 +113,25 @@ pub async fn rollback(
     Names((topic, plugin)): Names<(TopicName, PluginName)>,
 ) -> Result<Response, Refusal> {
     change(StatusCode::OK, async move { control.rollback(&topic, &plugin).await }).await
+}
+
+pub async fn groups(State(control): Counter) -> Json<Vec<GroupSummary>> {
+    Json(control.groups().await)
+}
+
+pub async fn group(
+    State(control): Counter,
+    Names(group): Names<GroupName>,
+) -> Answer<GroupDescription> {
+    Ok(Json(control.group(&group).await?))
+}
+
+pub async fn reset_group(
+    State(control): Counter,
+    Names(group): Names<GroupName>,
+    JsonBody(spec): JsonBody<ResetSpec>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::OK, async move { control.reset_group(&group, spec).await }).await
 }
 
 pub async fn openapi() -> impl IntoResponse {

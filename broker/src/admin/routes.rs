@@ -43,6 +43,9 @@ pub fn all() -> Vec<Route<Arc<Control>>> {
         route(Method::PUT, "/v1/topics/{topic}/chain/{plugin}", put(handlers::bind)),
         route(Method::DELETE, "/v1/topics/{topic}/chain/{plugin}", delete(handlers::unbind)),
         route(Method::POST, "/v1/topics/{topic}/chain/{plugin}/rollback", post(handlers::rollback)),
+        route(Method::GET, "/v1/groups", get(handlers::groups)),
+        route(Method::GET, "/v1/groups/{group}", get(handlers::group)),
+        route(Method::POST, "/v1/groups/{group}/reset", post(handlers::reset_group)),
         route(Method::GET, "/openapi.json", get(handlers::openapi)),
     ]
 }

@@ -22,6 +22,7 @@ mod serve;
 mod topic;
 mod publish;
 mod consume;
+mod group;
 mod status;
 mod clock;
 mod check;
@@ -87,6 +88,9 @@ enum Command {
     Topic(topic::Topic),
     Publish(publish::Publish),
     Consume(consume::Consume),
+    /// Show consumer groups, their members and their lag, and put them elsewhere.
+    #[command(subcommand, arg_required_else_help = true)]
+    Group(group::Group),
     /// Upload plugins, and bind them to topics.
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(plugin::Plugin),
@@ -178,6 +182,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Topic(topic) => topic.run(context, output).await,
             Command::Publish(publish) => publish.run(context, output).await,
             Command::Consume(consume) => consume.run(context).await,
+            Command::Group(group) => group.run(context, output).await,
             Command::Plugin(plugin) => plugin.run(context, output).await,
             Command::Status(status) => status.run(context, output).await,
             Command::Clock(clock) => clock.run(context, output).await,
@@ -351,6 +356,7 @@ mod tests {
               topic    Create, list, describe and delete topics
               publish  Publish the lines of a file, and count what became of each
               consume  Print the events of a topic, one line of JSON each
+              group    Show consumer groups, their members and their lag, and put them elsewhere
               plugin   Upload plugins, and bind them to topics
               status   Show the broker at a glance, and what an operator has to act on
               clock    Show the broker's clock beside the machine's, or confirm the machine's

@@ -1,6 +1,7 @@
 //! What operators change: topics, plugins, chains. Every change is checked, recorded in the
 //! catalog, and only then made true; one change at a time.
 
+mod groups;
 mod describe;
 mod error;
 
@@ -19,7 +20,7 @@ use weir_wire::ids::{ChainRevision, Digest, PartitionId, PluginName, TopicName};
 
 use self::describe::describe;
 pub use self::error::{ControlError, Kind};
-use crate::committed_offsets::GroupOffsets;
+use crate::groups::Groups;
 use crate::registry::Registry;
 use crate::shelf::Plugins;
 use crate::topics::{SIDE_BY_SIDE_MAX, Topics};
@@ -30,7 +31,7 @@ pub struct Control {
     registry: Arc<Registry>,
     topics: Arc<Topics>,
     shelf: Arc<dyn Plugins>,
-    offsets: Arc<GroupOffsets>,
+    groups: Arc<Groups>,
     clock: Clock,
     /// Held from the check of a change to its end.
     changing: Mutex<()>,
@@ -42,10 +43,10 @@ impl Control {
         registry: Arc<Registry>,
         topics: Arc<Topics>,
         shelf: Arc<dyn Plugins>,
-        offsets: Arc<GroupOffsets>,
+        groups: Arc<Groups>,
         clock: Clock,
     ) -> Self {
-        Self { registry, topics, shelf, offsets, clock, changing: Mutex::new(()) }
+        Self { registry, topics, shelf, groups, clock, changing: Mutex::new(()) }
     }
 
     /// The broker at a glance.
@@ -129,7 +130,7 @@ impl Control {
         let record = catalog.topic(name).ok_or_else(|| no_topic(name))?;
         let id = record.id;
         self.registry.record(CatalogChange::TopicDeleted { id }).await?;
-        self.offsets.forget(id).await?;
+        self.groups.forget(id).await?;
         self.topics.delete(name, id).await?;
         Ok(())
     }

@@ -10,10 +10,10 @@ use reqwest::{Method, RequestBuilder, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_wire::admin::{
-    BindingSpec, Chain, ChainChange, ClockStatus, PluginDescription, PluginVersion, Problem,
-    Status, TopicDescription, TopicSpec,
+    BindingSpec, Chain, ChainChange, ClockStatus, GroupDescription, GroupReset, GroupSummary,
+    PluginDescription, PluginVersion, Problem, ResetSpec, Status, TopicDescription, TopicSpec,
 };
-use weir_wire::ids::{PluginName, TopicName};
+use weir_wire::ids::{GroupName, PluginName, TopicName};
 
 use crate::config::ClientConfig;
 
@@ -200,6 +200,29 @@ impl Admin {
     ) -> Result<ChainChange, AdminError> {
         let path = ["topics", topic.as_str(), "chain", plugin.as_str(), "rollback"];
         let request = self.request(Method::POST, &path).timeout(COMPILE_DEADLINE);
+        self.answer(request).await
+    }
+
+    /// All consumer groups, by name.
+    pub async fn groups(&self) -> Result<Vec<GroupSummary>, AdminError> {
+        self.ask(Method::GET, &["groups"]).await
+    }
+
+    /// A group's members, and how far it has come in each partition.
+    pub async fn group(&self, group: &GroupName) -> Result<GroupDescription, AdminError> {
+        self.ask(Method::GET, &["groups", group.as_str()]).await
+    }
+
+    /// Puts a group's committed offsets elsewhere, or shows where they would go.
+    ///
+    /// # Errors
+    /// The code `group-active` while the group has members in the topic: stop them first.
+    pub async fn reset_group(
+        &self,
+        group: &GroupName,
+        spec: &ResetSpec,
+    ) -> Result<GroupReset, AdminError> {
+        let request = self.request(Method::POST, &["groups", group.as_str(), "reset"]).json(spec);
         self.answer(request).await
     }
 
