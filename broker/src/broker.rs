@@ -15,6 +15,7 @@ use crate::control::Control;
 use crate::desk::Desk;
 use crate::groups::Groups;
 use crate::home::Token;
+use crate::plugin_logs::PluginLogs;
 use crate::producer_ids::ProducerIds;
 use crate::registry::Registry;
 use crate::router::Router;
@@ -83,6 +84,7 @@ impl Broker {
             log_dir,
             store,
             shelf: Arc::clone(&plugins),
+            logs: Arc::new(PluginLogs::new(Arc::clone(&clock))),
             router,
             desk: Arc::clone(&desk),
             judges,

@@ -3,10 +3,12 @@
 
 mod stories {
     mod check;
+    mod dead_letters;
     mod demo;
     mod doors;
     mod flights;
     mod groups;
     mod lifecycle;
+    mod operators;
     mod wrong_things;
 }

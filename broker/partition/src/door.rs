@@ -15,7 +15,7 @@ use weir_log::{AppendError, PartitionLog};
 use weir_views::store::PartitionFold;
 use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
-use weir_wire::ids::{ChainRevision, Offset, PartitionId, Timestamp, TopicName};
+use weir_wire::ids::{ChainRevision, Offset, PartitionId, PluginName, Timestamp, TopicName};
 
 use crate::admission::Place;
 use crate::answer::Answer;
@@ -24,7 +24,7 @@ use crate::chain::Chain;
 use crate::recall::read_one;
 use crate::replay::{ReplayError, replay};
 use crate::saver::Saver;
-use crate::worker::{Request, Snapshot, Worker, shutting_down};
+use crate::worker::{PluginUse, RelayLosses, Request, Snapshot, Worker, shutting_down};
 
 /// Requests waiting for a worker. Enough to fill a group while the previous one is judged; more
 /// only hides a slow partition from its publishers.
@@ -33,6 +33,9 @@ const INBOX_REQUESTS_MAX: usize = 64;
 const INBOX_WAIT: Duration = Duration::from_secs(5);
 /// How long a publisher is told to wait when the inbox stayed full.
 const OVERLOADED_RETRY_MS: u64 = 250;
+
+/// How long whoever asks for figures waits behind what is being judged.
+const FIGURES_WAIT: Duration = Duration::from_secs(2);
 
 /// What a partition needs to be opened.
 pub struct PartitionOptions {
@@ -151,6 +154,30 @@ impl Partition {
         }
     }
 
+    /// How a plugin does here, whether it is at work or not.
+    pub async fn plugin_use(&self, plugin: &PluginName) -> Result<PluginUse, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let ask = async {
+            if self.inbox.send(Request::PluginUse(plugin.clone(), reply)).await.is_err() {
+                return Err(self.gone().await);
+            }
+            match answer.await {
+                Ok(figures) => Ok(*figures),
+                Err(_) => Err(self.gone().await),
+            }
+        };
+        match tokio::time::timeout(FIGURES_WAIT, ask).await {
+            Ok(told) => told,
+            Err(_) => Err(Fault::new(
+                Code::Overloaded,
+                format!(
+                    "the partition was busy judging for {} s; ask again",
+                    FIGURES_WAIT.as_secs()
+                ),
+            )),
+        }
+    }
+
     /// Durable side events from `ordinal` on, those of a few commits; empty if there is none yet.
     pub async fn outbox(&self, ordinal: u64) -> Result<Vec<SideEvent>, Fault> {
         let (reply, answer) = oneshot::channel();
@@ -170,6 +197,13 @@ impl Partition {
     pub async fn relayed(&self, ordinal: u64) {
         // A worker that is gone has no use for the mark: it is only ever a saving.
         let _ = self.inbox.send(Request::Relayed(ordinal)).await;
+    }
+
+    /// These side events will not get into their topics. Counted, for operators.
+    pub async fn lost(&self, losses: RelayLosses) {
+        if losses != RelayLosses::default() {
+            let _ = self.inbox.send(Request::Lost(losses)).await;
+        }
     }
 
     /// The log, for readers.

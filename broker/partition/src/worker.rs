@@ -15,16 +15,18 @@ use weir_log::commit::Kind;
 use weir_log::planted::{Bug, is_planted};
 use weir_log::{AppendError, Commit, GROUP_BYTES_MAX, PartitionLog, Stop, Tail};
 use weir_views::partition::PartitionView;
-use weir_wire::admin::JudgedCounts;
+use weir_wire::admin::{BreakerReport, JudgedCounts};
 use weir_wire::fault::{Code, Fault};
-use weir_wire::ids::{ChainRevision, Offset, Position, Timestamp};
+use weir_wire::ids::{ChainRevision, Offset, PluginName, Position, Timestamp};
 use weir_wire::verdict::Verdicts;
 
 use crate::admission::{Passed, Place, Plan, STORED_BYTES_MAX, admit, stored_bytes};
 use crate::answer::Answer;
 use crate::batch::Batch;
-use crate::chain::Chain;
+use crate::chain::{Chain, Judge, Shelved};
+use crate::chain_note;
 use crate::counters;
+use crate::meter::Meter;
 use crate::saver::Saver;
 use crate::waiting::Waiting;
 
@@ -55,10 +57,40 @@ pub struct Snapshot {
     pub next_ordinal: u64,
     /// The relay starts here: side events below are in their topics.
     pub relayed: u64,
+    /// Side events that did not get into their topics since the partition was opened.
+    pub losses: RelayLosses,
     /// Events judged since the partition was opened.
     pub counts: JudgedCounts,
     /// Why it stands still.
     pub stopped: Option<Fault>,
+}
+
+/// Side events that did not get into their topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RelayLosses {
+    /// Their topic was gone, or they were too large for it.
+    pub lost: u64,
+    /// The plugins of their topic refused or dropped them.
+    pub refused: u64,
+}
+
+/// How one plugin does in a partition.
+#[derive(Debug, Default)]
+pub struct PluginUse {
+    /// What judges; `None` if the plugin is not at work.
+    pub judge: Option<Judge>,
+    /// From which offset on, if that is recorded.
+    pub since: Option<Offset>,
+    /// What it said and took since the partition was opened.
+    pub figures: Meter,
+    /// Bytes of memory of the instance at work.
+    pub memory_bytes: u64,
+    /// Keys of its state.
+    pub state_keys: u64,
+    /// Bytes of its state.
+    pub state_bytes: u64,
+    /// Whether it is called.
+    pub breaker: BreakerReport,
 }
 
 /// What the door asks.
@@ -66,6 +98,8 @@ pub(crate) enum Request {
     Publish(Box<Batch>, oneshot::Sender<Result<Answer, Fault>>),
     ChangeChain(Chain, Bytes, oneshot::Sender<Result<Offset, Fault>>),
     Relayed(u64),
+    Lost(RelayLosses),
+    PluginUse(PluginName, oneshot::Sender<Box<PluginUse>>),
     OutboxFrom(u64, oneshot::Sender<Vec<Position>>),
     Close(oneshot::Sender<()>),
 }
@@ -80,6 +114,8 @@ pub(crate) struct Worker {
     place: Place,
     view: PartitionView,
     chain: Chain,
+    /// Figures of plugins that the chain does not have.
+    shelved: Shelved,
     /// The catalog's chain, if there was no room to record it when the partition was opened. Nobody
     /// is judged before it is at work.
     unrecorded: Option<(Chain, Bytes)>,
@@ -95,6 +131,7 @@ pub(crate) struct Worker {
     waiting: VecDeque<(Position, Waiting)>,
     /// What the relay has reached; the view learns it from the next commit.
     relayed: u64,
+    losses: RelayLosses,
     /// Behind the last commit that a reader or a publisher would miss.
     worth_proving: Position,
     /// What the last commit that was appended says to be durable.
@@ -129,12 +166,14 @@ impl Worker {
             outbox_pending: view.outbox().pending(),
             next_ordinal: view.next_ordinal(),
             relayed: view.relayed(),
+            losses: RelayLosses::default(),
             counts: JudgedCounts::default(),
             stopped: None,
         });
         let worker = Self {
             place,
             relayed: view.relayed(),
+            losses: RelayLosses::default(),
             // What was replayed may be the end of a crash, and nothing behind it to prove it.
             worth_proving: match saver.has_news() && view.next_offset() > Offset(0) {
                 true => view.next(),
@@ -143,6 +182,7 @@ impl Worker {
             proven: Position(0),
             given: Given { next: view.next(), counts: JudgedCounts::default(), chain: None },
             chain: Chain { revision: view.chain(), links: Vec::new() },
+            shelved: Shelved::default(),
             unrecorded: None,
             view,
             tail: log.tail(),
@@ -264,6 +304,13 @@ impl Worker {
                     self.say_when_durable(at, Waiting::Operator(reply, offset));
                 }
                 Request::Relayed(ordinal) => self.relayed_to(ordinal),
+                Request::Lost(losses) => {
+                    self.losses.lost += losses.lost;
+                    self.losses.refused += losses.refused;
+                }
+                Request::PluginUse(plugin, reply) => {
+                    let _ = reply.send(Box::new(self.plugin_use(&plugin)));
+                }
                 Request::OutboxFrom(ordinal, reply) => {
                     let _ = reply.send(self.outbox_from(ordinal));
                 }
@@ -276,6 +323,29 @@ impl Worker {
         }
         self.save_if_durable();
         closer
+    }
+
+    fn plugin_use(&self, plugin: &PluginName) -> PluginUse {
+        let state = self.view.state(plugin);
+        let at_rest = PluginUse {
+            state_keys: state.keys(),
+            state_bytes: state.bytes(),
+            ..PluginUse::default()
+        };
+        match self.chain.links.iter().find(|link| link.plugin() == plugin) {
+            Some(link) => PluginUse {
+                judge: Some(link.who().clone()),
+                since: chain_note::since_of(self.view.chain_note(), link.who()),
+                figures: link.figures(),
+                memory_bytes: link.memory_bytes(),
+                breaker: link.breaker(self.now()),
+                ..at_rest
+            },
+            None => {
+                let figures = self.shelved.figures(plugin).cloned().unwrap_or_default();
+                PluginUse { figures, ..at_rest }
+            }
+        }
     }
 
     /// The next few durable commits that hold side events from `ordinal` on.
@@ -367,6 +437,8 @@ impl Worker {
     fn answer(&mut self, verdicts: Verdicts, now: Timestamp, passed: Passed) -> Answer {
         counters::add(&mut self.counts, &verdicts);
         self.counts.passed_open += passed.open;
+        self.counts.dead_letters += passed.dead_letters;
+        self.counts.dead_letters_lost += passed.dead_letters_lost;
         Answer {
             first_offset: self.view.next_offset(),
             verdicts,
@@ -384,7 +456,11 @@ impl Worker {
         (self.clock)().max(self.view.time())
     }
 
-    fn change_chain(&mut self, chain: Chain, note: Bytes) -> Position {
+    fn change_chain(&mut self, mut chain: Chain, note: Bytes) -> Position {
+        let judges = chain.links.iter().map(|link| link.who());
+        let (before, offset) = (self.view.chain_note(), self.view.next_offset());
+        let note = chain_note::noted(note, before, judges, offset);
+        self.shelved.hand_over(&mut self.chain, &mut chain);
         let commit = Commit { chain: chain.revision, note, ..self.empty_commit(Kind::Chain) };
         let before = std::mem::replace(&mut self.chain, chain);
         if is_planted(Bug::SwapGap) {
@@ -422,7 +498,12 @@ impl Worker {
                 self.worth_proving = self.view.next();
             }
         }
-        self.given = Given { next: self.view.next(), counts: self.counts, chain: None };
+        let given = Given { next: self.view.next(), counts: self.counts, chain: None };
+        // Its instances' memory goes back to the system elsewhere: that can take as long as some
+        // hundred events, and publishers wait here.
+        if let Some(before) = std::mem::replace(&mut self.given, given).chain {
+            self.saver.blocking().begin(move || drop(before));
+        }
         Ok(())
     }
 
@@ -467,7 +548,8 @@ impl Worker {
                 _ => waiting.failed(fault.clone()),
             }
         }
-        let before = self.given.chain.take()?;
+        let mut before = self.given.chain.take()?;
+        self.shelved.hand_over(&mut self.chain, &mut before);
         Some(std::mem::replace(&mut self.chain, before))
     }
 
@@ -571,6 +653,7 @@ impl Worker {
             outbox_pending: self.view.next_ordinal() - self.relayed,
             next_ordinal: self.view.next_ordinal(),
             relayed: self.relayed,
+            losses: self.losses,
             counts: self.counts,
             stopped: self.stopped.clone(),
         };

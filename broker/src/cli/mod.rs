@@ -23,11 +23,14 @@ mod topic;
 mod publish;
 mod consume;
 mod group;
+mod dead_letter;
 mod status;
 mod clock;
 mod check;
 mod dump;
 mod plugin;
+mod describe;
+mod logs;
 mod chain;
 mod compile;
 mod context;
@@ -91,6 +94,9 @@ enum Command {
     /// Show consumer groups, their members and their lag, and put them elsewhere.
     #[command(subcommand, arg_required_else_help = true)]
     Group(group::Group),
+    /// Look at the events that plugins refused, and send them again.
+    #[command(subcommand, arg_required_else_help = true)]
+    DeadLetter(dead_letter::DeadLetter),
     /// Upload plugins, and bind them to topics.
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(plugin::Plugin),
@@ -183,6 +189,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Publish(publish) => publish.run(context, output).await,
             Command::Consume(consume) => consume.run(context).await,
             Command::Group(group) => group.run(context, output).await,
+            Command::DeadLetter(letters) => letters.run(context, output).await,
             Command::Plugin(plugin) => plugin.run(context, output).await,
             Command::Status(status) => status.run(context, output).await,
             Command::Clock(clock) => clock.run(context, output).await,
@@ -252,6 +259,11 @@ fn command_asked_for(arguments: impl Iterator<Item = String>) -> String {
         }
     }
     path
+}
+
+/// A word on stderr that is no failure.
+fn remark(sentence: &str) {
+    complain(sentence);
 }
 
 fn complain(sentence: &str) {
@@ -352,18 +364,19 @@ mod tests {
             Usage: weir [OPTIONS] <COMMAND>
 
             Commands:
-              serve    Run a broker in this terminal until Ctrl-C
-              topic    Create, list, describe and delete topics
-              publish  Publish the lines of a file, and count what became of each
-              consume  Print the events of a topic, one line of JSON each
-              group    Show consumer groups, their members and their lag, and put them elsewhere
-              plugin   Upload plugins, and bind them to topics
-              status   Show the broker at a glance, and what an operator has to act on
-              clock    Show the broker's clock beside the machine's, or confirm the machine's
-              check    Verify a data directory while no broker runs in it; changes nothing
-              dump     Print the commits of a log while no broker runs; changes nothing
-              demo     Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap
-              help     Print this message or the help of the given subcommand(s)
+              serve        Run a broker in this terminal until Ctrl-C
+              topic        Create, list, describe and delete topics
+              publish      Publish the lines of a file, and count what became of each
+              consume      Print the events of a topic, one line of JSON each
+              group        Show consumer groups, their members and their lag, and put them elsewhere
+              dead-letter  Look at the events that plugins refused, and send them again
+              plugin       Upload plugins, and bind them to topics
+              status       Show the broker at a glance, and what an operator has to act on
+              clock        Show the broker's clock beside the machine's, or confirm the machine's
+              check        Verify a data directory while no broker runs in it; changes nothing
+              dump         Print the commits of a log while no broker runs; changes nothing
+              demo         Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap
+              help         Print this message or the help of the given subcommand(s)
 
             Options:
                   --json            Print answers as JSON, for programs

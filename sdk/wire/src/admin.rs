@@ -10,13 +10,16 @@
 //! GET    /v1/topics/{topic}                          TopicDescription
 //! DELETE /v1/topics/{topic}
 //! GET    /v1/plugins                                 [PluginDescription]
-//! GET    /v1/plugins/{plugin}                        PluginDescription
+//! GET    /v1/plugins/{plugin}                        PluginReport
+//! GET    /v1/plugins/{plugin}/logs?after&topic&wait_ms  PluginLog
 //! POST   /v1/plugins/{plugin}/versions  (wasm bytes) PluginVersion
 //! DELETE /v1/plugins/{plugin}/versions/{version}
 //! GET    /v1/topics/{topic}/chain                    Chain
 //! PUT    /v1/topics/{topic}/chain/{plugin}  BindingSpec  ChainChange
 //! DELETE /v1/topics/{topic}/chain/{plugin}           ChainChange
 //! POST   /v1/topics/{topic}/chain/{plugin}/rollback  ChainChange
+//! POST   /v1/topics/{topic}/chain/{plugin}/pause     ChainChange
+//! POST   /v1/topics/{topic}/chain/{plugin}/resume    ChainChange
 //! GET    /v1/groups                                  [GroupSummary]
 //! GET    /v1/groups/{group}                          GroupDescription
 //! POST   /v1/groups/{group}/reset    ResetSpec       GroupReset
@@ -25,13 +28,28 @@
 //! Every request carries `Authorization: Bearer TOKEN`. A failure is a [`Problem`] with an HTTP
 //! status of 4xx (fix it) or 5xx (503: retry).
 
-use serde::{Deserialize, Serialize};
+mod group;
+mod limits;
+mod plugin_log;
+mod plugin_report;
+
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{
-    ChainRevision, Digest, GroupName, MemberId, Offset, PartitionId, PluginName, Timestamp,
-    TopicId, TopicName,
+    ChainRevision, Digest, Offset, PartitionId, PluginName, Timestamp, TopicId, TopicName,
 };
 use crate::proto;
+
+pub use self::group::{
+    GroupDescription, GroupMember, GroupPartition, GroupReset, GroupSummary, GroupTopic, ResetSpec,
+    ResetTo,
+};
+pub use self::limits::{LimitChanges, Limits};
+pub use self::plugin_log::{LineSource, LogLevel, PluginLine, PluginLog};
+pub use self::plugin_report::{
+    BindingReport, BreakerReport, BreakerState, FuelUse, Latency, PartitionReport, PluginReport,
+    VerdictCounts,
+};
 
 /// What went wrong, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +171,13 @@ pub struct PartitionDescription {
     pub judged: JudgedCounts,
     /// Side events not yet in their topics.
     pub outbox_pending: u64,
+    /// Side events that no topic took, since the broker started: theirs was gone, or they were too
+    /// large for it.
+    #[serde(default)]
+    pub side_events_lost: u64,
+    /// Side events that their topics' own plugins refused or dropped, since the broker started.
+    #[serde(default)]
+    pub side_events_refused: u64,
 }
 
 /// Events judged since the broker started.
@@ -172,6 +197,12 @@ pub struct JudgedCounts {
     pub aborted: u64,
     /// Answered from the record: retries.
     pub duplicates: u64,
+    /// Refused ones that were kept as dead letters.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// Refused ones that were not, since they had come through too many topics already.
+    #[serde(default)]
+    pub dead_letters_lost: u64,
 }
 
 /// A plugin and its versions, oldest first.
@@ -212,65 +243,6 @@ pub enum FailurePolicy {
     Open,
 }
 
-/// What a plugin may use up. Defaults and maxima are in `weir plugin bind --help`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Instructions per event, roughly; independent of the machine's load.
-    pub fuel: u64,
-    /// Wall clock per event in ms: the backstop behind the fuel.
-    pub deadline_ms: u64,
-    /// Wall clock of `configure` in ms.
-    pub configure_ms: u64,
-    /// Linear memory in bytes.
-    pub memory_bytes: u64,
-    /// Side events per event.
-    pub side_events: u32,
-    /// Bytes of side events per event.
-    pub side_event_bytes: u64,
-    /// Bytes of log lines per event.
-    pub log_bytes: u64,
-    /// Changed keys per event.
-    pub state_changes: u32,
-    /// Keys per partition.
-    pub state_keys: u64,
-    /// Bytes of keys and values per partition.
-    pub state_bytes: u64,
-}
-
-impl Limits {
-    /// What no binding may exceed.
-    pub const MAX: Self = Self {
-        fuel: 10_000_000_000,
-        deadline_ms: 10_000,
-        configure_ms: 10_000,
-        memory_bytes: 512 << 20,
-        side_events: 256,
-        side_event_bytes: 1 << 20,
-        log_bytes: 64 << 10,
-        state_changes: 1024,
-        state_keys: 10_000_000,
-        state_bytes: 2 << 30,
-    };
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            fuel: 10_000_000,
-            deadline_ms: 50,
-            configure_ms: 1_000,
-            memory_bytes: 64 << 20,
-            side_events: 16,
-            side_event_bytes: 256 << 10,
-            log_bytes: 4 << 10,
-            state_changes: 64,
-            state_keys: 1_000_000,
-            state_bytes: 256 << 20,
-        }
-    }
-}
-
 /// A binding to be made, or changed: on a topic that has the plugin already, this swaps it. What is
 /// not said stays as it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -286,8 +258,16 @@ pub struct BindingSpec {
     pub on_failure: Option<FailurePolicy>,
     /// Topics it may emit side events to; if none is named here, those that the config names.
     pub emit: Vec<TopicName>,
-    /// What it may use up. A new binding has the defaults.
-    pub limits: Option<Limits>,
+    /// What it may use up; a limit that is not named stays as it is. A new binding has the defaults.
+    pub limits: Option<LimitChanges>,
+    /// The topic that keeps the events it refuses; `null` keeps none. A new binding's default is none.
+    #[serde(deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<Option<TopicName>>,
+}
+
+/// A field that is there: not said is one thing, and said to be `null` another.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// One link of a chain.
@@ -309,6 +289,13 @@ pub struct Binding {
     pub emit: Vec<TopicName>,
     /// What it may use up.
     pub limits: Limits,
+    /// The topic that keeps the events it refuses.
+    #[serde(default)]
+    pub dead_letter: Option<TopicName>,
+    /// Whether an operator has paused it: it keeps its place, config, limits and state, and events
+    /// pass it by. That is no failure: its failure policy has no part in it.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// A topic's plugins in the order they judge.
@@ -327,6 +314,19 @@ pub struct ChainChange {
     pub chain: Chain,
     /// The first offset that the new chain can fill, per partition.
     pub since: Vec<ChangedAt>,
+    /// Partitions that could not change yet, with the reason: there the chain before it judges until
+    /// the partition is opened again.
+    #[serde(default)]
+    pub pending: Vec<NotChanged>,
+}
+
+/// A partition in which a recorded chain change did not take effect yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotChanged {
+    /// Which.
+    pub partition: PartitionId,
+    /// Why, and what to do.
+    pub why: String,
 }
 
 /// Where a chain change took effect.
@@ -336,111 +336,4 @@ pub struct ChangedAt {
     pub partition: PartitionId,
     /// Events from here on were judged by the new chain, those below by the old one.
     pub offset: Offset,
-}
-
-/// A consumer group at a glance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupSummary {
-    /// Its name.
-    pub name: GroupName,
-    /// The topics in which it has members or committed offsets.
-    pub topics: Vec<TopicName>,
-    /// Its members, in all topics.
-    pub members: u32,
-    /// Events that it has not committed yet, in all topics.
-    pub lag: u64,
-}
-
-/// A consumer group as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupDescription {
-    /// Its name.
-    pub name: GroupName,
-    /// How it stands in each topic.
-    pub topics: Vec<GroupTopic>,
-}
-
-/// A consumer group in one topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupTopic {
-    /// The topic.
-    pub topic: TopicName,
-    /// How often it has changed who holds what.
-    pub generation: u64,
-    /// Who is there.
-    pub members: Vec<GroupMember>,
-    /// How far it has come.
-    pub partitions: Vec<GroupPartition>,
-}
-
-/// A member of a group in one topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupMember {
-    /// Who.
-    pub member: MemberId,
-    /// From where it is connected; `None` while it is not, and its session runs out.
-    pub client: Option<String>,
-    /// What it holds.
-    pub partitions: Vec<PartitionId>,
-}
-
-/// How far a group has come in one partition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupPartition {
-    /// Which.
-    pub partition: PartitionId,
-    /// In a reset: what was committed before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Offset>,
-    /// Where the group reads on; `None` if it never committed here.
-    pub committed: Option<Offset>,
-    /// The offset of the next event of the partition.
-    pub end: Offset,
-    /// Events there that the group has not committed yet.
-    pub lag: u64,
-    /// The member that holds it.
-    pub holder: Option<MemberId>,
-}
-
-/// Where a group's committed offsets are to be put.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ResetSpec {
-    /// In which topic.
-    pub topic: TopicName,
-    /// Where to.
-    pub to: ResetTo,
-    /// In which partitions; all if not said.
-    #[serde(default)]
-    pub partitions: Option<Vec<PartitionId>>,
-    /// `false` only shows what would be done.
-    #[serde(default)]
-    pub execute: bool,
-}
-
-/// Where to, in every partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ResetTo {
-    /// The first event that is still there.
-    Earliest,
-    /// Behind the last.
-    Latest,
-    /// This offset, or the nearest that is there.
-    Offset(Offset),
-    /// The first event whose own timestamp is this or later.
-    Time(Timestamp),
-}
-
-/// What a reset does, or would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupReset {
-    /// The group.
-    pub group: GroupName,
-    /// The topic.
-    pub topic: TopicName,
-    /// Whether it was done.
-    pub done: bool,
-    /// Each partition, with `from` and `committed`.
-    pub partitions: Vec<GroupPartition>,
 }

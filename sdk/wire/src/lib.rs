@@ -5,6 +5,7 @@
 //! Not here on purpose: sockets, tokio, clocks, files.
 
 pub mod admin;
+pub mod dead_letter;
 pub mod record_batch;
 pub mod frame;
 pub mod fault;
