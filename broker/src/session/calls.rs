@@ -95,7 +95,7 @@ async fn commit_offsets(
         }
         offsets.push((PartitionId(partition), Offset(offset)));
     }
-    let member = (request.member_id != 0).then_some(MemberId(request.member_id));
+    let member = request.member_id.map(MemberId);
     let group = group(&request.group)?;
     let Fenced(fenced) = office.groups.commit(group, topic.id, member, offsets).await?;
     let fenced = fenced.into_iter().map(|partition| partition.0).collect();

@@ -41,7 +41,7 @@ pub async fn run(
             ),
         ));
     }
-    let back = (request.member_id != 0).then(|| (MemberId(request.member_id), set(request.held)));
+    let back = request.member_id.map(|member| (MemberId(member), set(request.held)));
     let session_timeout = Duration::from_millis(timeout_ms.into());
     let client = connection.remote_address().to_string();
     let shape = (topic.id, topic.width());

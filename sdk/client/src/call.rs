@@ -113,7 +113,7 @@ pub(crate) async fn commit_offsets(
             .iter()
             .map(|(partition, offset)| PartitionOffset { partition: partition.0, offset: offset.0 })
             .collect(),
-        member_id: member.map_or(0, |member| member.0),
+        member_id: member.map(|member| member.0),
     });
     let answer = call(link, ask, deadline(), |answer| match answer {
         Answer::CommitOffsets(answer) => Some(answer),

@@ -295,9 +295,9 @@ pub struct CommitOffsetsRequest {
     pub topic: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "3")]
     pub offsets: ::prost::alloc::vec::Vec<PartitionOffset>,
-    /// Who commits; 0: nobody of the group, which is refused while the group has members.
-    #[prost(uint64, tag = "4")]
-    pub member_id: u64,
+    /// Who commits; without it nobody of the group, which is refused while the group has members.
+    #[prost(uint64, optional, tag = "4")]
+    pub member_id: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CommitOffsetsAnswer {
@@ -323,9 +323,9 @@ pub struct JoinGroupRequest {
     pub group: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub topic: ::prost::alloc::string::String,
-    /// as the first Assignment said; 0: a new member
-    #[prost(uint64, tag = "3")]
-    pub member_id: u64,
+    /// as the last Assignment said; without it a new member
+    #[prost(uint64, optional, tag = "3")]
+    pub member_id: ::core::option::Option<u64>,
     /// without a word from the member for so long, it is no member any more
     #[prost(uint32, tag = "4")]
     pub session_timeout_ms: u32,

@@ -186,7 +186,7 @@ impl Working {
         let request = client_frame::Kind::JoinGroup(proto::JoinGroupRequest {
             group: self.member.group.to_string(),
             topic: self.member.topic.to_string(),
-            member_id: self.member.progress.member().map_or(0, |member| member.0),
+            member_id: self.member.progress.member().map(|member| member.0),
             session_timeout_ms: self.member.options.session_timeout.as_millis() as u32,
             held: self.member.progress.held().iter().map(|partition| partition.0).collect(),
         });
