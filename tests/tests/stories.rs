@@ -9,6 +9,7 @@ mod stories {
     mod flights;
     mod groups;
     mod lifecycle;
+    mod plugin_test;
     mod operators;
     mod wrong_things;
 }

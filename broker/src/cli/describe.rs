@@ -6,8 +6,8 @@ use weir_wire::admin::{
 };
 use weir_wire::ids::Timestamp;
 
-use super::plugin::{versions, when};
-use crate::table::{Align, Table, bytes, thousands};
+use super::plugin::versions;
+use crate::table::{Align, Table, bytes, thousands, when};
 
 /// A plugin, for people.
 pub fn described(plugin: &PluginReport) -> String {

@@ -29,6 +29,7 @@ mod clock;
 mod check;
 mod dump;
 mod plugin;
+mod bench;
 mod describe;
 mod logs;
 mod chain;
@@ -40,6 +41,7 @@ mod input;
 mod progress;
 mod limits;
 mod version;
+mod component_file;
 mod event_json;
 mod output;
 

@@ -4,22 +4,19 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use weir_wire::admin::{PluginDescription, PluginVersion};
-use weir_wire::ids::{PluginName, Timestamp};
+use weir_wire::ids::PluginName;
 
 use super::Failure;
+use super::bench::Test;
 use super::chain::Chain;
+use super::component_file;
 use super::context;
 use super::describe::described;
 use super::logs::Logs;
 use super::output::Output;
 use super::version::OneVersion;
-use crate::table::{Align, Table, bytes, thousands};
-
-/// Bytes of a component at most: the broker's limit, looked at before it is read.
-const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+use crate::table::{Align, Table, bytes, thousands, when};
 
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
@@ -57,6 +54,7 @@ A pushed plugin judges nothing until it is bound to a topic.")]
         #[arg(value_name = "NAME@VERSION")]
         version: OneVersion,
     },
+    Test(Box<Test>),
     Logs(Logs),
     #[command(flatten)]
     Chain(Chain),
@@ -67,7 +65,7 @@ impl Plugin {
     pub async fn run(self, context: Option<&Path>, output: Output) -> Result<(), Failure> {
         match self {
             Self::Push { name, file } => {
-                let component = read_component(&file)?;
+                let component = component_file::read(&file)?;
                 let admin = context::admin(context)?;
                 output.answer(&admin.push_plugin(&name, component.into()).await?, pushed)
             }
@@ -83,24 +81,11 @@ impl Plugin {
                 let deleted = json!({ "deleted": format!("{name}@{version}") });
                 output.answer(&deleted, |_| format!("plugin {name}@{version} is deleted\n"))
             }
+            Self::Test(test) => test.run(output),
             Self::Logs(logs) => logs.run(context, output).await,
             Self::Chain(chain) => chain.run(context, output).await,
         }
     }
-}
-
-fn read_component(file: &Path) -> Result<Vec<u8>, Failure> {
-    let unreadable = |error: std::io::Error| {
-        Failure::new(format!("cannot read {}: {error}; check the path", file.display()))
-    };
-    let bytes = std::fs::metadata(file).map_err(unreadable)?.len();
-    if COMPONENT_BYTES_MAX < bytes {
-        return Err(Failure::new(format!(
-            "{} has {bytes} bytes; a component has at most {COMPONENT_BYTES_MAX}",
-            file.display()
-        )));
-    }
-    std::fs::read(file).map_err(unreadable)
 }
 
 fn pushed(version: &PluginVersion) -> String {
@@ -162,18 +147,11 @@ pub fn versions(versions: &[PluginVersion]) -> String {
     table.to_string()
 }
 
-/// A time to the second; the number itself where it lies beyond the calendar.
-pub fn when(time: Timestamp) -> String {
-    let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
-    let date = OffsetDateTime::from_unix_timestamp(seconds).ok();
-    date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_else(|| time.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use expect_test::expect;
-    use weir_wire::ids::{Digest, TopicName};
+    use weir_wire::ids::{Digest, Timestamp, TopicName};
 
     #[test]
     fn plugins_are_tables_for_people() {

@@ -32,7 +32,7 @@ pub struct InvalidId {
 }
 
 impl InvalidId {
-    fn new(what: &'static str, given: &str, rule: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str, given: &str, rule: &'static str) -> Self {
         // A hostile name may be long; the answer to it is not.
         Self { what, given: given.chars().take(80).collect(), rule }
     }

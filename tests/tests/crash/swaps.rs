@@ -45,7 +45,7 @@ async fn swapped_again_and_again_under_load() {
         }
         house.let_events_flow().await;
         if swap % BAD_EVERY == BAD_EVERY - 1 {
-            house.bind_a_bad_version(&["refuses-config", "early-state"][bad % 2]).await;
+            house.bind_a_bad_version(["refuses-config", "early-state"][bad % 2]).await;
             bad += 1;
         }
         let change = house.swap(swap).await.unwrap();
