@@ -1,4 +1,5 @@
-//! `weir plugin`: upload, list, delete; how one does is in `describe`, what it says in `logs`, and what binds plugins to topics is in `chain`.
+//! `weir plugin`: upload, list, delete; how one does is in `describe`, what it says in `logs`, and what
+//! binds plugins to topics in `chain`.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use super::describe::described;
 use super::logs::Logs;
 use super::output::Output;
 use super::version::OneVersion;
-use crate::table::{Align, Table, bytes, thousands, when};
+use crate::table::{Align, Table, bytes, thousands};
 
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
@@ -125,30 +126,9 @@ fn listed(plugins: &[PluginDescription]) -> String {
     table.to_string()
 }
 
-/// The versions of a plugin as a table.
-pub fn versions(versions: &[PluginVersion]) -> String {
-    let mut table = Table::new([
-        ("VERSION", Align::Left),
-        ("DIGEST", Align::Left),
-        ("SIZE", Align::Right),
-        ("PUSHED", Align::Left),
-        ("BOUND TO", Align::Left),
-    ]);
-    for version in versions {
-        let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
-        table.row([
-            format!("{}@{}", version.name, version.version),
-            version.digest.to_string(),
-            bytes(version.bytes),
-            when(version.pushed_at),
-            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
-        ]);
-    }
-    table.to_string()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::describe::versions;
     use super::*;
     use expect_test::expect;
     use weir_wire::ids::{Digest, Timestamp, TopicName};
