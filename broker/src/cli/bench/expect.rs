@@ -70,7 +70,10 @@ fn line_of(got: &Value, at: usize) -> u64 {
 fn differs(expected: &Value, got: &Value, path: &str, found: &mut Vec<String>) {
     match (expected, got) {
         (Value::Object(expected), Value::Object(got)) => {
-            for (name, expected) in expected {
+            // By name, however JSON's fields are kept here.
+            let mut fields: Vec<_> = expected.iter().collect();
+            fields.sort_unstable_by_key(|(name, _)| *name);
+            for (name, expected) in fields {
                 // What is not said of an event is null of it.
                 let got = got.get(name).unwrap_or(&Value::Null);
                 differs(expected, got, &format!("{path} {name}"), found);
@@ -129,7 +132,7 @@ mod tests {
             json!([{ "emitted": [{ "event": { "key": "j" } }], "code": "no" }, { "verdict": "accept" }]),
             got.clone(),
             expect![[
-                r#"2: line 1 emitted[0] event key: expected "j", got "k" | line 1 code: expected "no", got null | line 3 verdict: expected "accept", got "reject""#
+                r#"2: line 1 code: expected "no", got null | line 1 emitted[0] event key: expected "j", got "k" | line 3 verdict: expected "accept", got "reject""#
             ]],
         );
         check(
