@@ -9,7 +9,8 @@ mod stories {
     mod flights;
     mod groups;
     mod lifecycle;
-    mod plugin_test;
+    mod migration;
     mod operators;
+    mod plugin_test;
     mod wrong_things;
 }
