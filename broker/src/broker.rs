@@ -66,15 +66,9 @@ impl Broker {
         // It was made before the first change of the catalog.
         let is_new = registry.is_new().await;
         let producer_ids = ProducerIds::new(Arc::clone(&registry));
-        let groups = Groups::open(
-            &machine,
-            &log_dir,
-            is_new,
-            Arc::clone(&clock),
-            producer_ids.clone(),
-            &registry.catalog(),
-        )
-        .await?;
+        let known = registry.catalog();
+        let width = |id| known.topics().find(|topic| topic.id == id).map(|topic| topic.partitions);
+        let groups = Groups::open(&machine, &log_dir, is_new, Arc::clone(&clock), width).await?;
         let router = Arc::new(Router::default());
         let desk = Arc::new(Desk::new(Arc::clone(&router), producer_ids.reserved()));
         let (stop, stopping) = watch::channel(false);

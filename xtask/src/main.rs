@@ -3,11 +3,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to people is what it does")]
 
 mod checks;
+mod torture;
 mod codegen;
 mod fuzz;
 mod guests;
 mod layers;
-mod torture;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         Chore::Lint => checks::run("lint", checks::LINT),
         Chore::Layers => layers::run(&root()),
         Chore::Torture(wanted) => torture::run(&wanted),
-        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds, None),
         Chore::Codegen { check } => codegen::run(check),
         Chore::Guests { check } => guests::run(check),
     };

@@ -18,7 +18,6 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard, Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use weir_log::segment::Machine;
-use weir_views::catalog::Catalog;
 use weir_views::offsets::{
     Committed, CommittedOffsets, Held, OFFSETS_TOPIC, OFFSETS_TOPIC_ID, OffsetChange,
 };
@@ -28,11 +27,12 @@ use weir_wire::ids::{GroupName, MemberId, Offset, PartitionId, TopicId};
 pub use self::members::Assignment;
 use self::members::Members;
 use crate::internal_topic::InternalTopic;
-use crate::producer_ids::ProducerIds;
 use crate::wall_clock::Clock;
 
 /// Members of one group in one topic: more could not have a partition each anywhere.
 const MEMBERS_MAX: usize = 4_096;
+/// Bits of a member's number below the millisecond: a million joins in one.
+const MEMBERS_PER_MS_BITS: u32 = 20;
 /// How long a change waits to be tried again when it could not be recorded.
 const RECORD_RETRY: Duration = Duration::from_secs(1);
 /// How long the watch sleeps when nobody's session can end.
@@ -45,8 +45,9 @@ type Key = (GroupName, TopicId);
 pub struct Groups {
     inner: Mutex<Inner>,
     clock: Clock,
-    /// Members' names are drawn from the producers': neither is ever given out twice.
-    ids: ProducerIds,
+    /// The number of the next member: from the broker's clock at its start, so that no two lives of
+    /// it give out the same.
+    next_member: AtomicU64,
     /// What times of sessions count from.
     began: Instant,
     /// Somebody came.
@@ -101,14 +102,14 @@ pub struct Standing {
 
 impl Groups {
     /// Folds offsets and holders from their log under `log_dir`, which may be missing if
-    /// `may_create`. Members have the time of their sessions to come back.
+    /// `may_create`. Members have the time of their sessions to come back. `width` knows how many
+    /// partitions a topic has; `None` of one that is no more.
     pub async fn open(
         machine: &Machine,
         log_dir: &Path,
         may_create: bool,
         clock: Clock,
-        ids: ProducerIds,
-        catalog: &Catalog,
+        width: impl Fn(TopicId) -> Option<u32>,
     ) -> Result<Arc<Self>, Fault> {
         let mut offsets = CommittedOffsets::default();
         let dir = log_dir.join(OFFSETS_TOPIC).join("0");
@@ -119,16 +120,14 @@ impl Groups {
         let began = Instant::now();
         let mut live = BTreeMap::new();
         for held in offsets.holders().filter(|held| !held.holders.is_empty()) {
-            let Some(topic) = catalog.topics().find(|topic| topic.id == held.topic) else {
-                continue;
-            };
-            let members =
-                Members::restored(topic.partitions, held.generation, &held.holders, began);
+            let Some(partitions) = width(held.topic) else { continue };
+            let members = Members::restored(partitions, held.generation, &held.holders, began);
             let one = Live { members, sessions: BTreeMap::new() };
             live.insert((held.group.clone(), held.topic), one);
         }
         let inner = Mutex::new(Inner { offsets, topic, live });
-        Ok(Arc::new(Self { inner, clock, ids, began, news: Notify::new() }))
+        let next_member = AtomicU64::new(clock().0 << MEMBERS_PER_MS_BITS);
+        Ok(Arc::new(Self { inner, clock, next_member, began, news: Notify::new() }))
     }
 
     /// A member joins `group` in a topic of `partitions` partitions: a new one, or `back` with what
@@ -164,7 +163,10 @@ impl Groups {
             }
             let (member, held) = match back {
                 Some(back) => back,
-                None => (groups.ids.next().await.map(|id| MemberId(id.0))?, BTreeSet::new()),
+                None => {
+                    let number = groups.next_member.fetch_add(1, Ordering::Relaxed);
+                    (MemberId(number), BTreeSet::new())
+                }
             };
             let said = held.clone();
             groups
