@@ -28,6 +28,8 @@ mod check;
 mod dump;
 mod plugin;
 mod chain;
+mod wrap;
+mod template;
 mod compile;
 mod context;
 mod tally;

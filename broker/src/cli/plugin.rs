@@ -13,7 +13,9 @@ use super::Failure;
 use super::chain::Chain;
 use super::context;
 use super::output::Output;
+use super::template::New;
 use super::version::OneVersion;
+use super::wrap::Wrap;
 use crate::table::{Align, Table, bytes, thousands};
 
 /// Bytes of a component at most: the broker's limit, looked at before it is read.
@@ -22,6 +24,8 @@ const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
 pub enum Plugin {
+    New(New),
+    Wrap(Wrap),
     /// Upload a component as the newest version of a plugin.
     #[command(after_help = "\
 Example:
@@ -59,6 +63,8 @@ impl Plugin {
     /// Does it.
     pub async fn run(self, context: Option<&Path>, output: Output) -> Result<(), Failure> {
         match self {
+            Self::New(new) => new.run(output),
+            Self::Wrap(wrap) => wrap.run(output),
             Self::Push { name, file } => {
                 let component = read_component(&file)?;
                 let admin = context::admin(context)?;
