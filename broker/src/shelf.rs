@@ -21,8 +21,9 @@ use weir_wire::ids::{Digest, PluginName};
 use crate::components::ComponentStore;
 use crate::home::Home;
 
-/// How long a child may compile: Python's runtime takes 13 s on a slow core.
-const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a child may take to compile: the backstop behind its CPU time, for a machine that has
+/// none left for it. Python's runtime takes 13 s of a slow core, and minutes of a tenth of one.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Address space a compiling child may have. The engine reserves some of it without using it.
 pub const COMPILE_MEMORY_BYTES: u64 = 4 << 30;
 /// CPU seconds a compiling child may burn.
@@ -50,6 +51,9 @@ pub enum ShelfError {
         /// What happened.
         why: String,
     },
+    /// The machine has no time for it.
+    #[error("{0}")]
+    Busy(String),
     /// The disk, or a defect.
     #[error("{0}")]
     Broken(String),
@@ -193,13 +197,13 @@ async fn compile_in_child(component: &Path, artefact: &Path) -> Result<(), Shelf
         Ok(Ok(output)) if output.status.success() => Ok(()),
         Ok(Ok(output)) => Err(ShelfError::NotAPlugin(match output.status.code() {
             Some(_) => one_sentence(&output.stderr),
-            None => {
-                "compiling it took more memory or time than a component may; make it smaller".into()
-            }
+            None => format!(
+                "compiling it took more than {COMPILE_CPU_SECONDS} s of CPU time or more memory than a component may; make it smaller"
+            ),
         })),
         Ok(Err(error)) => Err(broken(error)),
-        Err(_) => Err(ShelfError::NotAPlugin(format!(
-            "compiling it took longer than {} s; make it smaller",
+        Err(_) => Err(ShelfError::Busy(format!(
+            "this machine is so busy that it could not be compiled within {} s; push it again later",
             COMPILE_TIMEOUT.as_secs()
         ))),
     }

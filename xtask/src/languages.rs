@@ -71,7 +71,7 @@ const LANGUAGES: &[Language] = &[
         is_committed: false,
         tools: &[&["python3", "--version"]],
         install: Install::Debian(&["python3", "python3-venv"]),
-        shared: &[".venv"],
+        shared: &[],
     },
     Language {
         name: "rust",
@@ -207,7 +207,8 @@ impl Language {
                 .map_err(|e| format!("{}: {e}", link.display()))?;
         }
         let mut script = Command::new("./build.sh");
-        script.current_dir(project).env("PATH", path()).env("WEIR", weir);
+        let venv = root().join("target/languages/shared/venv");
+        script.current_dir(project).env("PATH", path()).env("WEIR", weir).env("VENV", venv);
         // Nothing of how this process was built belongs to the rule's build, or to what it needs.
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -260,10 +261,10 @@ impl Language {
     }
 
     fn write_record(&self, component: &[u8], tools: &str) -> Result<(), String> {
-        let packages = match self.shared.first() {
-            Some(&"node_modules") => "those of package.json",
-            Some(_) => "those of requirements.txt",
-            None => "none",
+        let packages = match self.name {
+            "js" | "ts" => "those of package.json",
+            "python" => "those of requirements.txt",
+            _ => "none",
         };
         let made = if self.is_committed {
             write(&self.folder().join("daily-limit.wasm"), component)?;
