@@ -15,6 +15,7 @@ use crate::committed_offsets::GroupOffsets;
 use crate::control::Control;
 use crate::desk::Desk;
 use crate::home::Token;
+use crate::plugin_logs::PluginLogs;
 use crate::producer_ids::ProducerIds;
 use crate::registry::Registry;
 use crate::router::Router;
@@ -76,6 +77,7 @@ impl Broker {
             log_dir,
             store,
             shelf: Arc::clone(&plugins),
+            logs: Arc::new(PluginLogs::new(Arc::clone(&clock))),
             router,
             desk: Arc::clone(&desk),
             judges,

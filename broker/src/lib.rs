@@ -30,6 +30,7 @@ mod committed_offsets;
 mod registry;
 mod internal_topic;
 pub mod shelf;
+mod plugin_logs;
 mod components;
 pub mod home;
 pub mod wall_clock;

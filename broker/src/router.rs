@@ -18,6 +18,8 @@ pub struct Topic {
     pub durability: Durability,
     /// Its partitions, in order; one that could not be opened is why.
     pub partitions: Vec<Result<Partition, Fault>>,
+    /// Held by whoever changes its chain, or deletes it.
+    pub changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Topic {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +14,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::process::Command;
 use weir_partition::{Judge, Link};
-use weir_plugin_host::{ArtefactCache, BindError, BindingSettings, Host, HostOptions, Plugin};
+use weir_plugin_host::{
+    ArtefactCache, BindError, BindingSettings, Host, HostOptions, Listener, MissingStage, Plugin,
+    WasmStage,
+};
 use weir_wire::admin::Binding;
 use weir_wire::ids::{Digest, PluginName};
 
@@ -71,9 +74,9 @@ pub trait Plugins: Send + Sync {
     fn keep(&self, component: &Bytes) -> Result<Digest, ShelfError>;
     /// Forgets a component that no version is any more.
     fn remove(&self, digest: &Digest);
-    /// Fresh stages for a chain in one partition. Blocks: milliseconds, or as long as compiling
-    /// takes if the cache was deleted.
-    fn links(&self, bindings: &[Binding]) -> Result<Vec<Link>, ShelfError>;
+    /// The component of a binding, loaded. Blocks: milliseconds, or as long as compiling takes if the
+    /// cache was deleted.
+    fn plugin(&self, binding: &Binding) -> Result<Plugin, ShelfError>;
 }
 
 /// All components there are, as files.
@@ -84,6 +87,8 @@ pub struct Shelf {
     /// For the child that compiles: where it finds the upload.
     uploads: PathBuf,
     loaded: Mutex<HashMap<(PluginName, Digest), Plugin>>,
+    /// One is loaded at a time; who wants one that is loaded does not wait for it.
+    loading: Mutex<()>,
     /// One compilation at a time: a second one waits.
     compiling: tokio::sync::Mutex<()>,
 }
@@ -97,17 +102,13 @@ impl Shelf {
             cache: ArtefactCache::open(home.cache_dir()).map_err(broken)?,
             uploads: home.components_dir(),
             loaded: Mutex::default(),
+            loading: Mutex::default(),
             compiling: tokio::sync::Mutex::default(),
         })
     }
 
-    fn plugin(&self, binding: &Binding) -> Result<Plugin, ShelfError> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    fn load(&self, binding: &Binding) -> Result<Plugin, ShelfError> {
         let digest = &binding.digest;
-        let key = (binding.plugin.clone(), *digest);
-        if let Some(plugin) = loaded.get(&key) {
-            return Ok(plugin.clone());
-        }
         let artefact = match self.cache.read(&self.host, digest).map_err(broken)? {
             Some(artefact) => artefact,
             None => {
@@ -116,9 +117,7 @@ impl Shelf {
                 self.cache.get_or_compile(&self.host, digest, &component).map_err(broken)?
             }
         };
-        let plugin = self.host.load(binding.plugin.clone(), *digest, &artefact).map_err(broken)?;
-        loaded.insert(key, plugin.clone());
-        Ok(plugin)
+        self.host.load(binding.plugin.clone(), *digest, &artefact).map_err(broken)
     }
 
     async fn compiled(&self, component: &Bytes) -> Result<Digest, ShelfError> {
@@ -146,7 +145,7 @@ impl Plugins for Shelf {
     }
 
     fn remove(&self, digest: &Digest) {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = locked(&self.loaded);
         loaded.retain(|(_, known), _| known != digest);
         drop(loaded);
         let _ = std::fs::remove_file(self.cache.path(&self.host, digest));
@@ -155,28 +154,91 @@ impl Plugins for Shelf {
         }
     }
 
-    fn links(&self, bindings: &[Binding]) -> Result<Vec<Link>, ShelfError> {
-        bindings.iter().map(|binding| link(self.plugin(binding)?, binding)).collect()
+    fn plugin(&self, binding: &Binding) -> Result<Plugin, ShelfError> {
+        let key = (binding.plugin.clone(), binding.digest);
+        let known = || locked(&self.loaded).get(&key).cloned();
+        if let Some(plugin) = known() {
+            return Ok(plugin);
+        }
+        let _loading = locked(&self.loading);
+        if let Some(plugin) = known() {
+            return Ok(plugin);
+        }
+        let plugin = self.load(binding)?;
+        locked(&self.loaded).insert(key, plugin.clone());
+        Ok(plugin)
     }
 }
 
-/// A fresh stage of a loaded plugin, as its binding wants it.
-pub fn link(plugin: Plugin, binding: &Binding) -> Result<Link, ShelfError> {
+// A map and a unit are whole whatever a panicking holder did.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A fresh stage of a loaded plugin as its binding wants it, at work: what a binding is tried with.
+pub fn link(
+    plugin: &Plugin,
+    binding: &Binding,
+    listener: Arc<dyn Listener>,
+) -> Result<Link, ShelfError> {
+    let mut stage = stage(plugin, binding, &listener);
+    stage.start().map_err(|error| does_not_start(binding, error))?;
+    Ok(linked(binding, Box::new(stage), listener))
+}
+
+/// The same for a binding that was tried before. If its plugin does not start now, or its component
+/// is not to be had, the link fails on its events, as their failure policy wants it: the partition
+/// serves. One that does not start is tried again with the events.
+pub fn link_anyway(plugins: &dyn Plugins, binding: &Binding, listener: Arc<dyn Listener>) -> Link {
+    let plugin = match plugins.plugin(binding) {
+        Ok(plugin) => plugin,
+        Err(error) => {
+            tell_unfit(binding, &*listener, &error);
+            return linked(binding, Box::new(MissingStage::new(error.to_string())), listener);
+        }
+    };
+    let mut stage = stage(&plugin, binding, &listener);
+    if let Err(error) = stage.start() {
+        tell_unfit(binding, &*listener, &does_not_start(binding, error));
+    }
+    linked(binding, Box::new(stage), listener)
+}
+
+fn stage(plugin: &Plugin, binding: &Binding, listener: &Arc<dyn Listener>) -> WasmStage {
     let settings = BindingSettings {
         config: binding.config.to_string(),
         emit: binding.emit.clone(),
         limits: binding.limits,
     };
-    let name = binding.plugin.clone();
-    let stage = plugin.stage(settings).map_err(|error| match error {
-        BindError::Refused(why) => ShelfError::ConfigRefused { plugin: name.clone(), why },
-        BindError::Instantiate(why) => ShelfError::DoesNotStart { plugin: name.clone(), why },
-        BindError::Fault(fault) => {
-            ShelfError::DoesNotStart { plugin: name.clone(), why: fault.to_string() }
-        }
-    })?;
-    let judge = Judge { plugin: name, version: binding.version, digest: binding.digest };
-    Ok(Link::new(judge, binding.on_failure, Box::new(stage)))
+    plugin.stage_at_rest(settings, Some(Arc::clone(listener)))
+}
+
+fn linked(
+    binding: &Binding,
+    stage: Box<dyn weir_plugin_host::Stage>,
+    listener: Arc<dyn Listener>,
+) -> Link {
+    let (plugin, version, digest) = (binding.plugin.clone(), binding.version, binding.digest);
+    let judge = Judge { plugin, version, digest };
+    Link::new(judge, binding.on_failure, stage).heard_by(listener)
+}
+
+fn does_not_start(binding: &Binding, error: BindError) -> ShelfError {
+    let plugin = binding.plugin.clone();
+    match error {
+        BindError::Refused(why) => ShelfError::ConfigRefused { plugin, why },
+        BindError::Instantiate(why) => ShelfError::DoesNotStart { plugin, why },
+        BindError::Fault(fault) => ShelfError::DoesNotStart { plugin, why: fault.to_string() },
+    }
+}
+
+fn tell_unfit(binding: &Binding, listener: &dyn Listener, error: &ShelfError) {
+    tracing::error!(
+        plugin = %binding.plugin, version = binding.version, %error,
+        "plugin cannot judge; its failure policy answers. Pause it, or bind another version"
+    );
+    let line = format!("cannot judge: {error}; its failure policy answers");
+    listener.host_says(weir_plugin_host::LineLevel::Error, &line);
 }
 
 /// Has `weir compile` do it. What the child says on stderr is the reason for a refusal.

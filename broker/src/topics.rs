@@ -19,9 +19,10 @@ use weir_wire::ids::{PartitionId, Position, TopicId, TopicName};
 
 use crate::desk::Desk;
 use crate::internal_topic::not_opened;
+use crate::plugin_logs::PluginLogs;
 use crate::relay::Relay;
 use crate::router::{Router, Topic};
-use crate::shelf::Plugins;
+use crate::shelf::{Plugins, link_anyway};
 use crate::wall_clock::Clock;
 
 /// Partitions opened, changed and closed side by side: their fsyncs wait for the same disk.
@@ -41,6 +42,8 @@ pub struct Topics {
     pub store: Store,
     /// The plugins.
     pub shelf: Arc<dyn Plugins>,
+    /// What they say.
+    pub logs: Arc<PluginLogs>,
     /// Where opened topics are found.
     pub router: Arc<Router>,
     /// Where side events go.
@@ -67,6 +70,7 @@ impl Topics {
             name: record.name.clone(),
             durability: record.durability,
             partitions,
+            changing: Arc::default(),
         });
         self.router.insert(Arc::clone(&topic));
         topic
@@ -110,7 +114,7 @@ impl Topics {
         let log = self.open_log(record, partition, false).await?;
         // The files of a copy may be of different moments: its checkpoints prove nothing.
         let durability = if log.is_copied() { admin::Durability::Os } else { record.durability };
-        let (chain, chain_note) = self.chain(chain).await?;
+        let (chain, chain_note) = self.chain(chain, &record.name, partition).await?;
         let options = PartitionOptions {
             topic: record.name.clone(),
             partition,
@@ -178,20 +182,31 @@ impl Topics {
             .map_err(not_opened)
     }
 
-    /// A chain of fresh stages for one partition, and its JSON.
-    pub async fn chain(&self, chain: &admin::Chain) -> Result<(Chain, Bytes), Fault> {
+    /// A chain of fresh stages for one partition, and its JSON. What is paused has no stage.
+    pub async fn chain(
+        &self,
+        chain: &admin::Chain,
+        topic: &TopicName,
+        partition: PartitionId,
+    ) -> Result<(Chain, Bytes), Fault> {
         let note = serde_json::to_vec(chain)
             .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
-        let (shelf, chain) = (Arc::clone(&self.shelf), chain.clone());
-        let made = move || shelf.links(&chain.bindings).map(|links| (chain.revision, links));
+        let (shelf, logs) = (Arc::clone(&self.shelf), Arc::clone(&self.logs));
+        let (revision, bindings) = (chain.revision, chain.bindings.clone());
+        let topic = topic.clone();
+        let made = move || {
+            let at_work = bindings.iter().filter(|binding| !binding.paused);
+            let link = |binding| {
+                link_anyway(&*shelf, binding, logs.listener(binding, &topic, Some(partition)))
+            };
+            at_work.map(link).collect()
+        };
         let links = self
             .machine
             .blocking
             .run(made)
             .await
             .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
-        let (revision, links) =
-            links.map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
         Ok((Chain { revision, links }, note.into()))
     }
 

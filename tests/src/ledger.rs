@@ -124,6 +124,8 @@ pub struct Ledger {
     given: BTreeMap<(u32, u64), Vec<u8>>,
     /// By group and partition.
     committed: BTreeMap<(String, u32), u64>,
+    /// By partition and revision: the first offset that a chain could fill.
+    chains: BTreeMap<(u32, u64), u64>,
     violations: Vec<Violation>,
 }
 
@@ -181,6 +183,11 @@ impl Ledger {
                 ),
             });
         }
+    }
+
+    /// The operator was told that in this partition a chain judges from this offset on.
+    pub fn chain_changed(&mut self, revision: u64, partition: u32, offset: u64) {
+        self.chains.insert((partition, revision), offset);
     }
 
     /// How many events have an answer.
@@ -275,6 +282,19 @@ impl Ledger {
                     found.push(violation("I4", what));
                 }
                 _ => {}
+            }
+        }
+        for ((partition, offset), revision) in &chains {
+            let since = |revision| self.chains.get(&(*partition, revision)).copied();
+            let is_early = since(*revision).is_some_and(|first| offset < &first);
+            let is_late = since(revision + 1).is_some_and(|next| next <= *offset);
+            if is_early || is_late {
+                let what = format!(
+                    "{partition}@{offset}: chain {revision}, which judged from {:?} on and up to {:?}",
+                    since(*revision),
+                    since(revision + 1)
+                );
+                found.push(violation("I8", what));
             }
         }
         for partition in 0..topics.events.len() as u32 {
@@ -444,7 +464,10 @@ mod tests {
 
     #[test]
     fn what_is_right_passes() {
-        assert_eq!(ledger().check(&topics()), []);
+        let mut ledger = ledger();
+        ledger.chain_changed(1, 0, 0);
+        ledger.chain_changed(2, 0, 2);
+        assert_eq!(ledger.check(&topics()), []);
         assert_eq!(day_number("1970-01-01"), Some(0));
         assert_eq!(day_number("2024-02-29"), Some(19_782));
     }
@@ -502,5 +525,7 @@ mod tests {
             },
             "I8",
         );
+        has(|ledger, _| ledger.chain_changed(1, 0, 1), "I8");
+        has(|ledger, _| ledger.chain_changed(2, 0, 1), "I8");
     }
 }

@@ -5,6 +5,7 @@
 mod crash {
     mod every_syscall;
     mod kill_loop;
+    mod swaps;
     mod power_cut;
     mod disk_errors;
     mod full_disk;

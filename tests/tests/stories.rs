@@ -7,5 +7,6 @@ mod stories {
     mod doors;
     mod flights;
     mod lifecycle;
+    mod operators;
     mod wrong_things;
 }

@@ -27,6 +27,7 @@ const ROWS: &[(&str, &[&str], &str)] = &[
     ("R7", &["--test", "crash"], "crash::full_disk::"),
     ("R8", &["--lib"], "segment::tests::torn_tail::"),
     ("R9", &["--lib"], "segment::tests::bit_rot::"),
+    ("R26", &["--test", "crash"], "crash::swaps::"),
 ];
 
 #[derive(Args)]

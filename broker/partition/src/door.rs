@@ -15,7 +15,7 @@ use weir_log::{AppendError, PartitionLog};
 use weir_views::store::PartitionFold;
 use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
-use weir_wire::ids::{ChainRevision, Offset, PartitionId, Timestamp, TopicName};
+use weir_wire::ids::{ChainRevision, Offset, PartitionId, PluginName, Timestamp, TopicName};
 
 use crate::admission::Place;
 use crate::answer::Answer;
@@ -24,7 +24,7 @@ use crate::chain::Chain;
 use crate::recall::read_one;
 use crate::replay::{ReplayError, replay};
 use crate::saver::Saver;
-use crate::worker::{Request, Snapshot, Worker, shutting_down};
+use crate::worker::{PluginUse, Request, Snapshot, Worker, shutting_down};
 
 /// Requests waiting for a worker. Enough to fill a group while the previous one is judged; more
 /// only hides a slow partition from its publishers.
@@ -33,6 +33,9 @@ const INBOX_REQUESTS_MAX: usize = 64;
 const INBOX_WAIT: Duration = Duration::from_secs(5);
 /// How long a publisher is told to wait when the inbox stayed full.
 const OVERLOADED_RETRY_MS: u64 = 250;
+
+/// How long whoever asks for figures waits behind what is being judged.
+const FIGURES_WAIT: Duration = Duration::from_secs(2);
 
 /// What a partition needs to be opened.
 pub struct PartitionOptions {
@@ -148,6 +151,30 @@ impl Partition {
         match answer.await {
             Ok(answer) => answer,
             Err(_) => Err(self.gone().await),
+        }
+    }
+
+    /// How a plugin does here, whether it is at work or not.
+    pub async fn plugin_use(&self, plugin: &PluginName) -> Result<PluginUse, Fault> {
+        let (reply, answer) = oneshot::channel();
+        let ask = async {
+            if self.inbox.send(Request::PluginUse(plugin.clone(), reply)).await.is_err() {
+                return Err(self.gone().await);
+            }
+            match answer.await {
+                Ok(figures) => Ok(*figures),
+                Err(_) => Err(self.gone().await),
+            }
+        };
+        match tokio::time::timeout(FIGURES_WAIT, ask).await {
+            Ok(told) => told,
+            Err(_) => Err(Fault::new(
+                Code::Overloaded,
+                format!(
+                    "the partition was busy judging for {} s; ask again",
+                    FIGURES_WAIT.as_secs()
+                ),
+            )),
         }
     }
 

@@ -48,6 +48,11 @@ impl Saver {
         Self { fold, durability, blocking, saving: Saving::Idle, unsaved }
     }
 
+    /// Where work goes that may block.
+    pub(crate) fn blocking(&self) -> &Blocking {
+        &self.blocking
+    }
+
     /// Makes `view` anew, that of all of `log`, which is durable up to `end`: the view at hand has
     /// more in it than was stored. On an error it stays as it is.
     pub(crate) async fn rebuild(

@@ -15,16 +15,18 @@ use weir_log::commit::Kind;
 use weir_log::planted::{Bug, is_planted};
 use weir_log::{AppendError, Commit, GROUP_BYTES_MAX, PartitionLog, Stop, Tail};
 use weir_views::partition::PartitionView;
-use weir_wire::admin::JudgedCounts;
+use weir_wire::admin::{BreakerReport, JudgedCounts};
 use weir_wire::fault::{Code, Fault};
-use weir_wire::ids::{ChainRevision, Offset, Position, Timestamp};
+use weir_wire::ids::{ChainRevision, Offset, PluginName, Position, Timestamp};
 use weir_wire::verdict::Verdicts;
 
 use crate::admission::{Passed, Place, Plan, STORED_BYTES_MAX, admit, stored_bytes};
 use crate::answer::Answer;
 use crate::batch::Batch;
-use crate::chain::Chain;
+use crate::chain::{Chain, Judge, Shelved};
+use crate::chain_note;
 use crate::counters;
+use crate::meter::Meter;
 use crate::saver::Saver;
 use crate::waiting::Waiting;
 
@@ -61,11 +63,31 @@ pub struct Snapshot {
     pub stopped: Option<Fault>,
 }
 
+/// How one plugin does in a partition.
+#[derive(Debug, Default)]
+pub struct PluginUse {
+    /// What judges; `None` if the plugin is not at work.
+    pub judge: Option<Judge>,
+    /// From which offset on, if that is recorded.
+    pub since: Option<Offset>,
+    /// What it said and took since the partition was opened.
+    pub figures: Meter,
+    /// Bytes of memory of the instance at work.
+    pub memory_bytes: u64,
+    /// Keys of its state.
+    pub state_keys: u64,
+    /// Bytes of its state.
+    pub state_bytes: u64,
+    /// Whether it is called.
+    pub breaker: BreakerReport,
+}
+
 /// What the door asks.
 pub(crate) enum Request {
     Publish(Box<Batch>, oneshot::Sender<Result<Answer, Fault>>),
     ChangeChain(Chain, Bytes, oneshot::Sender<Result<Offset, Fault>>),
     Relayed(u64),
+    PluginUse(PluginName, oneshot::Sender<Box<PluginUse>>),
     OutboxFrom(u64, oneshot::Sender<Vec<Position>>),
     Close(oneshot::Sender<()>),
 }
@@ -80,6 +102,8 @@ pub(crate) struct Worker {
     place: Place,
     view: PartitionView,
     chain: Chain,
+    /// Figures of plugins that the chain does not have.
+    shelved: Shelved,
     /// The catalog's chain, if there was no room to record it when the partition was opened. Nobody
     /// is judged before it is at work.
     unrecorded: Option<(Chain, Bytes)>,
@@ -143,6 +167,7 @@ impl Worker {
             proven: Position(0),
             given: Given { next: view.next(), counts: JudgedCounts::default(), chain: None },
             chain: Chain { revision: view.chain(), links: Vec::new() },
+            shelved: Shelved::default(),
             unrecorded: None,
             view,
             tail: log.tail(),
@@ -264,6 +289,9 @@ impl Worker {
                     self.say_when_durable(at, Waiting::Operator(reply, offset));
                 }
                 Request::Relayed(ordinal) => self.relayed_to(ordinal),
+                Request::PluginUse(plugin, reply) => {
+                    let _ = reply.send(Box::new(self.plugin_use(&plugin)));
+                }
                 Request::OutboxFrom(ordinal, reply) => {
                     let _ = reply.send(self.outbox_from(ordinal));
                 }
@@ -276,6 +304,29 @@ impl Worker {
         }
         self.save_if_durable();
         closer
+    }
+
+    fn plugin_use(&self, plugin: &PluginName) -> PluginUse {
+        let state = self.view.state(plugin);
+        let at_rest = PluginUse {
+            state_keys: state.keys(),
+            state_bytes: state.bytes(),
+            ..PluginUse::default()
+        };
+        match self.chain.links.iter().find(|link| link.plugin() == plugin) {
+            Some(link) => PluginUse {
+                judge: Some(link.who().clone()),
+                since: chain_note::since_of(self.view.chain_note(), link.who()),
+                figures: link.figures(),
+                memory_bytes: link.memory_bytes(),
+                breaker: link.breaker(self.now()),
+                ..at_rest
+            },
+            None => {
+                let figures = self.shelved.figures(plugin).cloned().unwrap_or_default();
+                PluginUse { figures, ..at_rest }
+            }
+        }
     }
 
     /// The next few durable commits that hold side events from `ordinal` on.
@@ -384,7 +435,11 @@ impl Worker {
         (self.clock)().max(self.view.time())
     }
 
-    fn change_chain(&mut self, chain: Chain, note: Bytes) -> Position {
+    fn change_chain(&mut self, mut chain: Chain, note: Bytes) -> Position {
+        let judges = chain.links.iter().map(|link| link.who());
+        let (before, offset) = (self.view.chain_note(), self.view.next_offset());
+        let note = chain_note::noted(note, before, judges, offset);
+        self.shelved.hand_over(&mut self.chain, &mut chain);
         let commit = Commit { chain: chain.revision, note, ..self.empty_commit(Kind::Chain) };
         let before = std::mem::replace(&mut self.chain, chain);
         if is_planted(Bug::SwapGap) {
@@ -422,7 +477,12 @@ impl Worker {
                 self.worth_proving = self.view.next();
             }
         }
-        self.given = Given { next: self.view.next(), counts: self.counts, chain: None };
+        let given = Given { next: self.view.next(), counts: self.counts, chain: None };
+        // Its instances' memory goes back to the system elsewhere: that can take as long as some
+        // hundred events, and publishers wait here.
+        if let Some(before) = std::mem::replace(&mut self.given, given).chain {
+            self.saver.blocking().begin(move || drop(before));
+        }
         Ok(())
     }
 
@@ -467,7 +527,8 @@ impl Worker {
                 _ => waiting.failed(fault.clone()),
             }
         }
-        let before = self.given.chain.take()?;
+        let mut before = self.given.chain.take()?;
+        self.shelved.hand_over(&mut self.chain, &mut before);
         Some(std::mem::replace(&mut self.chain, before))
     }
 

@@ -13,7 +13,7 @@ use crate::bindings::weir::plugin::{context, log, outbox, state, types};
 use crate::deadline::Deadline;
 use crate::effects::Effects;
 use crate::fault::fault;
-use crate::lines::{Level, Lines};
+use crate::lines::{LineLevel, Lines};
 use crate::memory::Memory;
 use crate::wasi::{HasWorld, Inert, World};
 use crate::{BatchContext, EventContext, FaultCause};
@@ -127,10 +127,10 @@ impl outbox::Host for Guest {
 impl log::Host for Guest {
     fn write(&mut self, level: log::Level, message: String) -> Result<()> {
         let level = match level {
-            log::Level::Debug => Level::Debug,
-            log::Level::Info => Level::Info,
-            log::Level::Warn => Level::Warn,
-            log::Level::Error => Level::Error,
+            log::Level::Debug => LineLevel::Debug,
+            log::Level::Info => LineLevel::Info,
+            log::Level::Warn => LineLevel::Warn,
+            log::Level::Error => LineLevel::Error,
         };
         self.lines.write(level, &message);
         Ok(())

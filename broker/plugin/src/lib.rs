@@ -9,6 +9,7 @@ mod cache;
 mod host;
 mod check;
 mod artefact;
+mod missing;
 mod stage;
 mod plugin;
 mod guest;
@@ -33,6 +34,8 @@ pub use cache::{ArtefactCache, CacheError, compile_file, limit_this_process};
 pub use check::CompileError;
 pub use effects::{STATE_KEY_BYTES_MAX, STATE_VALUE_BYTES_MAX};
 pub use host::{Host, HostError, HostOptions, LoadError};
+pub use lines::{LineLevel, Listener};
+pub use missing::MissingStage;
 pub use plugin::{BindError, BindingSettings, Plugin};
 pub use stage::{REJECTION_CODE_BYTES_MAX, REJECTION_MESSAGE_BYTES_MAX, StageCounters, WasmStage};
 
@@ -45,6 +48,16 @@ pub trait Stage: Send {
     /// Judges one event. Its effects are pending until `keep` or `discard`; after a fault there
     /// are none. A state read sees the kept effects of earlier events of this batch.
     fn judge(&mut self, event: &Record<'_>, at: EventContext) -> Result<StageVerdict, PluginFault>;
+
+    /// Fuel that the last judged event used up, also if it failed.
+    fn fuel_used(&self) -> u64 {
+        0
+    }
+
+    /// What it has made so far, and holds.
+    fn counters(&self) -> StageCounters {
+        StageCounters::default()
+    }
 
     /// The last judged event's effects stand; its side events go behind `side_events`.
     fn keep(&mut self, side_events: &mut Vec<Emitted>);

@@ -1,8 +1,11 @@
-//! What a guest says to its operator: lines, bounded per event and per second, on to `tracing`.
+//! What a guest says to its operator: lines, bounded per event and per second, on to `tracing` and to
+//! whoever listens.
 //!
 //! Promises: an event writes at most its limit, and a stage no more in a second than a person could
 //! look through; the rest is counted and gone. Lines of `weir:plugin/log` and of a language's stdout
 //! share the limits.
+
+use std::sync::Arc;
 
 use weir_wire::ids::{PluginName, Timestamp};
 
@@ -12,18 +15,31 @@ const SECOND_BYTES_MAX: u64 = 64 << 10;
 const LINE_OVERHEAD_BYTES: u64 = 100;
 
 /// How loud a line is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Level {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineLevel {
+    /// For the plugin's author.
     Debug,
+    /// What happens.
     Info,
+    /// Nothing is lost yet.
     Warn,
+    /// Someone has to act.
     Error,
 }
 
+/// Whoever keeps what one plugin says in one partition. Called on the thread that judges, for lines
+/// only, so it may take a lock but must not wait for anything else. A line may hold any character.
+pub trait Listener: Send + Sync {
+    /// A line of the plugin: of `weir:plugin/log`, or of its stdout and stderr.
+    fn plugin_says(&self, level: LineLevel, line: &str);
+    /// What the host has to say of the plugin.
+    fn host_says(&self, level: LineLevel, line: &str);
+}
+
 /// The log of one stage.
-#[derive(Debug)]
 pub(crate) struct Lines {
     plugin: PluginName,
+    listener: Option<Arc<dyn Listener>>,
     event_bytes_max: u64,
     left_bytes: u64,
     cut_bytes: u64,
@@ -35,9 +51,14 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// For one stage; an event may write `event_bytes_max`.
-    pub(crate) fn new(plugin: PluginName, event_bytes_max: u64) -> Self {
+    pub(crate) fn new(
+        plugin: PluginName,
+        listener: Option<Arc<dyn Listener>>,
+        event_bytes_max: u64,
+    ) -> Self {
         Self {
             plugin,
+            listener,
             event_bytes_max,
             left_bytes: event_bytes_max,
             cut_bytes: 0,
@@ -64,7 +85,7 @@ impl Lines {
     pub(crate) fn end_event(&mut self) {
         if !self.unended.is_empty() {
             let line = std::mem::take(&mut self.unended);
-            self.say(Level::Info, &String::from_utf8_lossy(&line));
+            self.say(LineLevel::Info, &String::from_utf8_lossy(&line));
         }
     }
 
@@ -74,7 +95,7 @@ impl Lines {
     }
 
     /// One line of `weir:plugin/log`.
-    pub(crate) fn write(&mut self, level: Level, line: &str) {
+    pub(crate) fn write(&mut self, level: LineLevel, line: &str) {
         let granted = self.grant(line.len());
         let shown = &line[..line.floor_char_boundary(granted)];
         if !shown.is_empty() {
@@ -101,7 +122,7 @@ impl Lines {
     }
 
     // A line is a value, never the message: it may hold anything, and values are escaped.
-    fn say(&mut self, level: Level, line: &str) {
+    fn say(&mut self, level: LineLevel, line: &str) {
         let plugin = self.plugin.as_str();
         let cost = line.len() as u64 + LINE_OVERHEAD_BYTES;
         if self.second_left_bytes < cost {
@@ -112,16 +133,28 @@ impl Lines {
                     plugin,
                     "plugin says more than an operator can read; lines left out"
                 );
+                if let Some(listener) = &self.listener {
+                    let line =
+                        "it says more than an operator can read; lines of this second are left out";
+                    listener.host_says(LineLevel::Warn, line);
+                }
             }
             self.second_left_bytes = 0;
             return;
         }
         self.second_left_bytes -= cost;
+        if let Some(listener) = &self.listener {
+            listener.plugin_says(level, line);
+        }
         match level {
-            Level::Debug => tracing::debug!(target: "weir::plugin", plugin, line, "plugin says"),
-            Level::Info => tracing::info!(target: "weir::plugin", plugin, line, "plugin says"),
-            Level::Warn => tracing::warn!(target: "weir::plugin", plugin, line, "plugin says"),
-            Level::Error => tracing::error!(target: "weir::plugin", plugin, line, "plugin says"),
+            LineLevel::Debug => {
+                tracing::debug!(target: "weir::plugin", plugin, line, "plugin says")
+            }
+            LineLevel::Info => tracing::info!(target: "weir::plugin", plugin, line, "plugin says"),
+            LineLevel::Warn => tracing::warn!(target: "weir::plugin", plugin, line, "plugin says"),
+            LineLevel::Error => {
+                tracing::error!(target: "weir::plugin", plugin, line, "plugin says")
+            }
         }
     }
 }
@@ -132,22 +165,22 @@ mod tests {
 
     #[test]
     fn an_event_writes_at_most_its_limit() {
-        let mut lines = Lines::new(PluginName::parse("p").expect("a name"), 10);
-        lines.write(Level::Info, "1234567");
+        let mut lines = Lines::new(PluginName::parse("p").expect("a name"), None, 10);
+        lines.write(LineLevel::Info, "1234567");
         lines.write_bytes(b"12345\n12");
         assert_eq!(lines.cut_bytes(), 5);
         lines.begin_event();
-        lines.write(Level::Info, "ääääää");
+        lines.write(LineLevel::Info, "ääääää");
         assert_eq!(lines.cut_bytes(), 7);
     }
 
     #[test]
     fn a_second_has_its_limit_too() {
-        let mut lines = Lines::new(PluginName::parse("p").expect("a name"), 1_000);
+        let mut lines = Lines::new(PluginName::parse("p").expect("a name"), None, 1_000);
         lines.begin_batch(Timestamp(5_000));
         let say = |lines: &mut Lines| {
             lines.begin_event();
-            lines.write(Level::Debug, &"x".repeat(900));
+            lines.write(LineLevel::Debug, &"x".repeat(900));
             lines.cut_bytes()
         };
         let said = (1..).find(|_| say(&mut lines) > 0).expect("it ends");

@@ -22,7 +22,7 @@ use crate::effects::{Effects, reserved_header};
 use crate::engine::ticks;
 use crate::fault::{fault, of_call, one_line};
 use crate::guest::{Guest, owned};
-use crate::lines::Lines;
+use crate::lines::{Lines, Listener};
 use crate::plugin::{BindError, BindingSettings, Plugin};
 use crate::wasi::HANDLES_MAX;
 use crate::{
@@ -54,6 +54,8 @@ pub struct WasmStage {
     running: Option<Running>,
     resting: Option<Guest>,
     counters: StageCounters,
+    /// Of the last event.
+    fuel_used: u64,
 }
 
 struct Running {
@@ -78,23 +80,35 @@ impl Plugin {
     /// Brings one instance to life and configures it: once per partition, and once as a dry run
     /// when the binding is made. Takes up to `limits.configure_ms`.
     pub fn stage(&self, settings: BindingSettings) -> Result<WasmStage, BindError> {
-        WasmStage::start(self.clone(), settings)
+        let mut stage = self.stage_at_rest(settings, None);
+        stage.start()?;
+        Ok(stage)
     }
-}
 
-impl WasmStage {
-    fn start(plugin: Plugin, settings: BindingSettings) -> Result<Self, BindError> {
+    /// A stage without an instance: the first event brings one to life, and fails if that fails. What
+    /// the plugin says is told to `listener` too.
+    pub fn stage_at_rest(
+        &self,
+        settings: BindingSettings,
+        listener: Option<Arc<dyn Listener>>,
+    ) -> WasmStage {
         let effects = Effects::new(settings.limits, settings.emit.clone());
-        let lines = Lines::new(plugin.name().clone(), settings.limits.log_bytes);
-        let mut stage = Self {
-            plugin,
+        let lines = Lines::new(self.name().clone(), listener, settings.limits.log_bytes);
+        WasmStage {
+            plugin: self.clone(),
             settings,
             running: None,
             resting: Some(Guest::new(effects, lines)),
             counters: StageCounters::default(),
-        };
-        stage.run()?;
-        Ok(stage)
+            fuel_used: 0,
+        }
+    }
+}
+
+impl WasmStage {
+    /// Brings an instance to life, if there is none.
+    pub fn start(&mut self) -> Result<(), BindError> {
+        self.run()
     }
 
     /// What happened so far.
@@ -151,6 +165,7 @@ impl WasmStage {
         event: &Record<'_>,
         at: EventContext,
     ) -> Result<StageVerdict, PluginFault> {
+        self.fuel_used = 0;
         self.run().map_err(|error| fault(FaultCause::Instantiate, error.to_string()))?;
         let limits = &self.settings.limits;
         let Running { store, filter, .. } = self.running.as_mut().expect("run() made it so");
@@ -170,6 +185,8 @@ impl WasmStage {
             timestamp: event.timestamp.0,
         };
         let answer = filter.call_process(&mut *store, lowered);
+        // What could not be read was never more than there was.
+        self.fuel_used = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
         store.data_mut().end_call();
         match answer {
             Ok(verdict) => checked(verdict, event),
@@ -196,6 +213,14 @@ impl Stage for WasmStage {
             self.guest_mut().effects.discard();
         }
         answer
+    }
+
+    fn fuel_used(&self) -> u64 {
+        self.fuel_used
+    }
+
+    fn counters(&self) -> StageCounters {
+        WasmStage::counters(self)
     }
 
     fn keep(&mut self, side_events: &mut Vec<Emitted>) {

@@ -1,20 +1,24 @@
 //! One function per route: names and body in, the counter's answer out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use weir_wire::admin::{
-    BindingSpec, Chain, ClockStatus, PluginDescription, Status, TopicDescription, TopicSpec,
+    BindingSpec, Chain, ClockStatus, PluginDescription, PluginLog, PluginReport, Status,
+    TopicDescription, TopicSpec,
 };
 use weir_wire::ids::{PluginName, TopicName};
 
 use super::body::{ComponentBody, JsonBody, Names};
 use super::problem::Refusal;
 use crate::control::{Control, ControlError};
+use crate::plugin_logs::NoCursor;
 use crate::wall_clock::WallClock;
 
 type Counter = State<Arc<Control>>;
@@ -68,8 +72,29 @@ pub async fn plugins(State(control): Counter) -> Json<Vec<PluginDescription>> {
 pub async fn plugin(
     State(control): Counter,
     Names(plugin): Names<PluginName>,
-) -> Answer<PluginDescription> {
+) -> Answer<PluginReport> {
     Ok(Json(control.plugin(&plugin).await?))
+}
+
+/// Where in a plugin's log, which part of it, and how long to wait for a line.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogPlace {
+    after: Option<String>,
+    topic: Option<TopicName>,
+    wait_ms: Option<u64>,
+}
+
+pub async fn plugin_log(
+    State(control): Counter,
+    Names(plugin): Names<PluginName>,
+    place: Result<Query<LogPlace>, QueryRejection>,
+) -> Answer<PluginLog> {
+    let Query(place) = place.map_err(|error| Refusal::invalid_request(error.body_text()))?;
+    let after = place.after.map(|after| after.parse()).transpose();
+    let after = after.map_err(|error: NoCursor| Refusal::invalid_request(error.to_string()))?;
+    let wait = Duration::from_millis(place.wait_ms.unwrap_or(0));
+    Ok(Json(control.plugin_log(&plugin, after, place.topic.as_ref(), wait).await?))
 }
 
 pub async fn push_plugin(
@@ -112,6 +137,20 @@ pub async fn rollback(
     Names((topic, plugin)): Names<(TopicName, PluginName)>,
 ) -> Result<Response, Refusal> {
     change(StatusCode::OK, async move { control.rollback(&topic, &plugin).await }).await
+}
+
+pub async fn pause(
+    State(control): Counter,
+    Names((topic, plugin)): Names<(TopicName, PluginName)>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::OK, async move { control.pause(&topic, &plugin).await }).await
+}
+
+pub async fn resume(
+    State(control): Counter,
+    Names((topic, plugin)): Names<(TopicName, PluginName)>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::OK, async move { control.resume(&topic, &plugin).await }).await
 }
 
 pub async fn openapi() -> impl IntoResponse {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use weir_wire::admin::*;
-use weir_wire::ids::{Digest, PluginName, Timestamp, TopicName};
+use weir_wire::ids::{Digest, PartitionId, PluginName, Timestamp, TopicName};
 
 use super::body::{ComponentBody, JsonBody, Names};
 use super::routes::Route;
@@ -64,6 +64,7 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
         on_failure: FailurePolicy::Closed,
         emit: vec![],
         limits: Limits::default(),
+        paused: false,
     };
     let version = PluginVersion {
         name: plugin.clone(),
@@ -87,13 +88,36 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
     check("TopicDescription", &serde_json::from_value::<TopicDescription>(description).unwrap());
     check("PartitionDescription", &PartitionDescription::default());
     check("JudgedCounts", &JudgedCounts::default());
+    let report = BindingReport {
+        topic: topic.clone(),
+        binding: binding.clone(),
+        total: PartitionReport::default(),
+        partitions: vec![],
+    };
+    check("BindingReport", &report);
+    check("PartitionReport", &PartitionReport::default());
+    check("VerdictCounts", &VerdictCounts::default());
+    check("Latency", &Latency::default());
+    check("FuelUse", &FuelUse::default());
+    check("BreakerReport", &BreakerReport::default());
+    check("PluginLog", &PluginLog::default());
+    let line = json!({ "at": 0, "level": "info", "source": "host", "topic": topic,
+        "partition": null, "version": 1, "text": "" });
+    check("PluginLine", &serde_json::from_value::<PluginLine>(line).unwrap());
+    let (name, counted_since) = (plugin.clone(), Timestamp(0));
+    let report = PluginReport { name, versions: vec![], counted_since, bindings: vec![] };
+    check("PluginReport", &report);
     check("PluginDescription", &PluginDescription { name: plugin, versions: vec![] });
     check("PluginVersion", &version);
     check("Limits", &Limits::default());
     check("BindingSpec", &BindingSpec::default());
     check("Binding", &binding);
     check("Chain", &Chain::default());
-    check("ChainChange", &ChainChange { chain: Chain::default(), since: vec![] });
+    let changes = serde_json::to_value(Limits::default()).unwrap();
+    check("LimitChanges", &serde_json::from_value::<LimitChanges>(changes).unwrap());
+    let chain = Chain::default();
+    check("ChainChange", &ChainChange { chain, since: vec![], pending: vec![] });
+    check("NotChanged", &NotChanged { partition: PartitionId(0), why: String::new() });
     check("ChangedAt", &serde_json::from_value::<ChangedAt>(changed_at).unwrap());
 
     fn check(name: &str, sample: &impl Serialize) {

@@ -1,4 +1,4 @@
-//! `weir plugin bind | unbind | chain | rollback`: which plugins judge a topic, in which order.
+//! `weir plugin bind | unbind | chain | rollback | pause | resume`: which plugins judge a topic, in which order.
 
 use std::path::Path;
 
@@ -40,6 +40,27 @@ pub enum Chain {
         /// The plugin.
         name: PluginName,
     },
+    /// Let events pass a plugin by; it keeps its place, config, limits and state.
+    #[command(after_help = "\
+Example:
+  weir plugin pause flights daily-limit
+  weir plugin resume flights daily-limit
+
+A pause is your decision and no failure of the plugin: events pass, whatever its --on-failure says.")]
+    Pause {
+        /// The topic.
+        topic: TopicName,
+        /// The plugin.
+        name: PluginName,
+    },
+    /// Put a paused plugin back to work.
+    #[command(after_help = "Example:\n  weir plugin resume flights daily-limit")]
+    Resume {
+        /// The topic.
+        topic: TopicName,
+        /// The plugin.
+        name: PluginName,
+    },
 }
 
 /// Put a plugin on a topic; if it is there already, swap its version, config and limits.
@@ -66,7 +87,8 @@ pub struct Bind {
     /// topics that the config names.
     #[arg(long, value_name = "TOPIC")]
     emit: Vec<TopicName>,
-    /// What the plugin may use up; may be given more than once. What is not named has its default.
+    /// What the plugin may use up; may be given more than once. A limit that is not named stays as it
+    /// is; of a new binding, it has its default.
     #[arg(long = "limit", value_name = "KEY=VALUE")]
     limits: Vec<LimitFlag>,
 }
@@ -96,6 +118,7 @@ Examples:
   weir plugin bind flights daily-limit --emit notices \\
        --config '{{\"limit\":2,\"key\":\"event\",\"time\":\"event\",\"notice\":\"notices\"}}'
   weir plugin bind flights daily-limit@2 --config @limits.json --limit memory_bytes=128MiB
+  weir plugin bind flights daily-limit@2 --limit fuel=20000000    # one limit, all else as it is
   weir plugin bind flights daily-limit        # swap for the newest version, all else as it is
 
 {}",
@@ -121,7 +144,13 @@ impl Chain {
                             format!("may emit to {}", topics.join(", "))
                         }
                     };
-                    changed(&format!("{plugin}{version} judges {topic} and {emits}"), change)
+                    let judges = match binding.is_some_and(|link| link.paused) {
+                        false => format!("judges {topic} and {emits}"),
+                        true => format!(
+                            "on {topic} is paused; `weir plugin resume {topic} {plugin}` puts it to work"
+                        ),
+                    };
+                    changed(&format!("{plugin}{version} {judges}"), change)
                 })
             }
             Self::Unbind { topic, name } => {
@@ -137,10 +166,25 @@ impl Chain {
             Self::Rollback { topic, name } => {
                 let change = context::admin(context)?.rollback(&topic, &name).await?;
                 output.answer(&change, |change| {
+                    let is_paused =
+                        change.chain.bindings.iter().any(|link| link.plugin == name && link.paused);
+                    let paused = if is_paused { ", and still paused" } else { "" };
                     changed(
-                        &format!("{name} on {topic} is as it was before its last change"),
+                        &format!("{name} on {topic} is as it was before its last change{paused}"),
                         change,
                     )
+                })
+            }
+            Self::Pause { topic, name } => {
+                let change = context::admin(context)?.pause(&topic, &name).await?;
+                output.answer(&change, |change| {
+                    changed(&format!("events of {topic} pass {name} by"), change)
+                })
+            }
+            Self::Resume { topic, name } => {
+                let change = context::admin(context)?.resume(&topic, &name).await?;
+                output.answer(&change, |change| {
+                    changed(&format!("{name} judges {topic} again"), change)
                 })
             }
         }
@@ -190,6 +234,9 @@ fn changed(what: &str, change: &ChainChange) -> String {
         }
         text += &table.to_string();
     }
+    for pending in &change.pending {
+        text += &format!("partition {} did not change yet: {}\n", pending.partition, pending.why);
+    }
     text
 }
 
@@ -211,7 +258,12 @@ fn shown(topic: &TopicName, chain: &admin::Chain) -> String {
         let topics: Vec<String> = link.emit.iter().map(ToString::to_string).collect();
         table.row([
             link.order.to_string(),
-            format!("{}@{}", link.plugin, link.version),
+            format!(
+                "{}@{}{}",
+                link.plugin,
+                link.version,
+                if link.paused { " (paused)" } else { "" }
+            ),
             link.digest.short(),
             match link.on_failure {
                 FailurePolicy::Closed => "closed".to_owned(),
@@ -270,6 +322,7 @@ mod tests {
             on_failure: FailurePolicy::Closed,
             emit: vec![TopicName::parse("notices").unwrap()],
             limits: Limits::default(),
+            paused: false,
         };
         admin::Chain { revision: ChainRevision(3), bindings: vec![binding] }
     }
@@ -287,11 +340,15 @@ mod tests {
             no plugin judges flights; bind one with `weir plugin bind flights NAME`
         "#]]
         .assert_eq(&shown(&topic, &admin::Chain::default()));
+        let mut paused = chain();
+        paused.bindings[0].paused = true;
+        assert!(shown(&topic, &paused).contains(" daily-limit@2 (paused)  abab"));
         let at = |partition, offset| ChangedAt {
             partition: PartitionId(partition),
             offset: Offset(offset),
         };
-        let change = ChainChange { chain: chain(), since: vec![at(0, 1_204), at(1, 98)] };
+        let change =
+            ChainChange { chain: chain(), since: vec![at(0, 1_204), at(1, 98)], pending: vec![] };
         expect![[r#"
             daily-limit@2 judges flights (chain revision 3)
             PARTITION  FROM OFFSET

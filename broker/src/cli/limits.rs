@@ -1,10 +1,10 @@
 //! `--limit KEY=VALUE`: what a binding may use up.
 //!
-//! Promises: every field of [`Limits`] can be set by its own name, and nothing else.
+//! Promises: every limit can be set by its own name, and nothing else; what no flag names stays.
 
 use std::str::FromStr;
 
-use weir_wire::admin::Limits;
+use weir_wire::admin::{LimitChanges, Limits};
 
 /// One `--limit`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,92 +22,39 @@ impl FromStr for LimitFlag {
         };
         let (key, value) = (key.trim(), value.trim());
         let value = number(key, value)?;
-        set(&mut Limits::default(), key, value)?;
+        check(key, value)?;
         Ok(Self { key: key.to_owned(), value })
     }
 }
 
-/// The default limits with these flags applied, later ones over earlier ones.
-pub fn limits(flags: &[LimitFlag]) -> Limits {
-    let mut limits = Limits::default();
+/// What these flags change, later ones over earlier ones.
+pub fn limits(flags: &[LimitFlag]) -> LimitChanges {
+    let mut changes = LimitChanges::default();
     for flag in flags {
-        set(&mut limits, &flag.key, flag.value).expect("a flag was checked when it was parsed");
+        let is_known = changes.set(&flag.key, flag.value);
+        assert!(is_known, "a flag was checked when it was parsed");
     }
-    limits
+    changes
 }
 
 /// Keys, defaults and maxima, for `weir plugin bind --help`.
 pub fn help() -> String {
-    let mut default = Limits::default();
-    let mut max = Limits::MAX;
     let mut text = String::from(
         "Limits (--limit KEY=VALUE; *_bytes take KiB and MiB):\n  KEY               DEFAULT      MAXIMUM\n",
     );
-    for key in KEYS {
-        let show = |limits: &mut Limits| field(limits, key).map_or(0, |field| field.value());
-        let (default, max) = (show(&mut default), show(&mut max));
+    for ((key, default), (_, max)) in Limits::default().named().zip(Limits::MAX.named()) {
         text += &format!("  {key:<16} {default:>9} {max:>12}\n");
     }
     text
 }
 
-/// The fields of [`Limits`], in its order.
-const KEYS: [&str; 10] = [
-    "fuel",
-    "deadline_ms",
-    "configure_ms",
-    "memory_bytes",
-    "side_events",
-    "side_event_bytes",
-    "log_bytes",
-    "state_changes",
-    "state_keys",
-    "state_bytes",
-];
-
-/// A field, by reference.
-enum Field<'l> {
-    Short(&'l mut u32),
-    Long(&'l mut u64),
-}
-
-impl Field<'_> {
-    fn value(&self) -> u64 {
-        match self {
-            Self::Short(field) => u64::from(**field),
-            Self::Long(field) => **field,
-        }
-    }
-}
-
-fn field<'l>(limits: &'l mut Limits, key: &str) -> Option<Field<'l>> {
-    Some(match key {
-        "fuel" => Field::Long(&mut limits.fuel),
-        "deadline_ms" => Field::Long(&mut limits.deadline_ms),
-        "configure_ms" => Field::Long(&mut limits.configure_ms),
-        "memory_bytes" => Field::Long(&mut limits.memory_bytes),
-        "side_events" => Field::Short(&mut limits.side_events),
-        "side_event_bytes" => Field::Long(&mut limits.side_event_bytes),
-        "log_bytes" => Field::Long(&mut limits.log_bytes),
-        "state_changes" => Field::Short(&mut limits.state_changes),
-        "state_keys" => Field::Long(&mut limits.state_keys),
-        "state_bytes" => Field::Long(&mut limits.state_bytes),
-        _ => return None,
-    })
-}
-
-fn set(limits: &mut Limits, key: &str, value: u64) -> Result<(), String> {
-    let mut max = Limits::MAX;
-    let Some(max) = field(&mut max, key).map(|field| field.value()) else {
-        return Err(format!("there is no limit {key:?}; the limits are {}", KEYS.join(", ")));
+fn check(key: &str, value: u64) -> Result<(), String> {
+    let Some((_, max)) = Limits::MAX.named().find(|(name, _)| *name == key) else {
+        let names: Vec<_> = Limits::MAX.named().map(|(name, _)| name).collect();
+        return Err(format!("there is no limit {key:?}; the limits are {}", names.join(", ")));
     };
     if value > max {
         return Err(format!("{key} is at most {max}"));
-    }
-    match field(limits, key) {
-        Some(Field::Short(field)) => *field = u32::try_from(value).unwrap_or(u32::MAX),
-        Some(Field::Long(field)) => *field = value,
-        None => {}
     }
     Ok(())
 }
@@ -162,22 +109,17 @@ mod tests {
     }
 
     #[test]
-    fn every_field_has_its_key() {
-        let json = serde_json::to_value(Limits::default()).unwrap();
-        let mut names: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut keys = KEYS.to_vec();
-        names.sort_unstable();
-        keys.sort_unstable();
-        assert_eq!(names, keys);
-        for key in KEYS {
+    fn every_limit_has_its_flag() {
+        for (key, _) in Limits::MAX.named() {
             let flag: LimitFlag = format!("{key}=7").parse().unwrap();
-            assert_eq!(serde_json::to_value(limits(&[flag])).unwrap()[key], 7, "{key}");
+            let changes = serde_json::to_value(limits(&[flag])).unwrap();
+            assert_eq!(changes, serde_json::json!({ key: 7 }));
         }
     }
 
     #[test]
-    fn the_last_flag_wins_and_the_rest_are_defaults() {
+    fn the_last_flag_wins_and_the_rest_is_not_said() {
         let flags = ["fuel=5", "fuel=6"].map(|flag| flag.parse().unwrap());
-        assert_eq!(limits(&flags), Limits { fuel: 6, ..Limits::default() });
+        assert_eq!(limits(&flags), LimitChanges { fuel: Some(6), ..LimitChanges::default() });
     }
 }

@@ -27,6 +27,8 @@ mod clock;
 mod check;
 mod dump;
 mod plugin;
+mod describe;
+mod logs;
 mod chain;
 mod wrap;
 mod template;
@@ -249,6 +251,11 @@ fn command_asked_for(arguments: impl Iterator<Item = String>) -> String {
         }
     }
     path
+}
+
+/// A word on stderr that is no failure.
+fn remark(sentence: &str) {
+    complain(sentence);
 }
 
 fn complain(sentence: &str) {

@@ -1,4 +1,4 @@
-//! `weir plugin`: upload, list, describe, delete; what binds plugins to topics is in `chain`.
+//! `weir plugin`: upload, list, delete; how one does is in `describe`, what it says in `logs`, and what binds plugins to topics is in `chain`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,8 @@ use weir_wire::ids::{PluginName, Timestamp};
 use super::Failure;
 use super::chain::Chain;
 use super::context;
+use super::describe::described;
+use super::logs::Logs;
 use super::output::Output;
 use super::template::New;
 use super::version::OneVersion;
@@ -42,7 +44,11 @@ A pushed plugin judges nothing until it is bound to a topic.")]
     /// List all plugins.
     #[command(after_help = "Example:\n  weir plugin list")]
     List,
-    /// Show a plugin's versions.
+    /// Show a plugin's versions, and how it does wherever it is bound.
+    ///
+    /// Per binding and partition: what it said, by code and cause; how long it took (a sample of one
+    /// event in sixteen); fuel, memory and state beside their limits; whether its breaker is open; and
+    /// since which offset the version judges. Counted since the broker started.
     #[command(after_help = "Example:\n  weir plugin describe daily-limit")]
     Describe {
         /// Which.
@@ -55,6 +61,7 @@ A pushed plugin judges nothing until it is bound to a topic.")]
         #[arg(value_name = "NAME@VERSION")]
         version: OneVersion,
     },
+    Logs(Logs),
     #[command(flatten)]
     Chain(Chain),
 }
@@ -82,6 +89,7 @@ impl Plugin {
                 let deleted = json!({ "deleted": format!("{name}@{version}") });
                 output.answer(&deleted, |_| format!("plugin {name}@{version} is deleted\n"))
             }
+            Self::Logs(logs) => logs.run(context, output).await,
             Self::Chain(chain) => chain.run(context, output).await,
         }
     }
@@ -138,7 +146,8 @@ fn listed(plugins: &[PluginDescription]) -> String {
     table.to_string()
 }
 
-fn described(plugin: &PluginDescription) -> String {
+/// The versions of a plugin as a table.
+pub fn versions(versions: &[PluginVersion]) -> String {
     let mut table = Table::new([
         ("VERSION", Align::Left),
         ("DIGEST", Align::Left),
@@ -146,7 +155,7 @@ fn described(plugin: &PluginDescription) -> String {
         ("PUSHED", Align::Left),
         ("BOUND TO", Align::Left),
     ]);
-    for version in &plugin.versions {
+    for version in versions {
         let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
         table.row([
             format!("{}@{}", version.name, version.version),
@@ -183,8 +192,10 @@ mod tests {
             pushed_at: Timestamp(1_357_034_400_123),
             bound_to: bound_to.iter().map(|topic| TopicName::parse(topic).unwrap()).collect(),
         };
-        let versions = vec![version(1, &["flights"]), version(2, &[])];
-        let plugin = PluginDescription { name: name.clone(), versions };
+        let plugin = PluginDescription {
+            name: name.clone(),
+            versions: vec![version(1, &["flights"]), version(2, &[])],
+        };
         expect![[r#"
             daily-limit@1 sha256:0101010101010101010101010101010101010101010101010101010101010101 (68.4 KiB)
         "#]].assert_eq(&pushed(&plugin.versions[0]));
@@ -192,7 +203,7 @@ mod tests {
             VERSION        DIGEST                                                                SIZE  PUSHED                BOUND TO
             daily-limit@1  0101010101010101010101010101010101010101010101010101010101010101  68.4 KiB  2013-01-01T10:00:00Z  flights
             daily-limit@2  0202020202020202020202020202020202020202020202020202020202020202  68.4 KiB  2013-01-01T10:00:00Z  -
-        "#]].assert_eq(&described(&plugin));
+        "#]].assert_eq(&versions(&plugin.versions));
         expect![[r#"
             PLUGIN       VERSIONS  NEWEST  DIGEST        BOUND TO
             daily-limit         2      @2  020202020202  flights

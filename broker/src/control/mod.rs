@@ -1,6 +1,9 @@
 //! What operators change: topics, plugins, chains. Every change is checked, recorded in the
-//! catalog, and only then made true; one change at a time.
+//! catalog, and only then made true; one change of a topic's chain at a time, and one of what there is.
+//! A plugin that takes long to be configured keeps nobody waiting but its topic's other operators.
 
+mod pausing;
+mod plugin_report;
 mod describe;
 mod error;
 
@@ -8,12 +11,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use weir_partition::Partition;
 use weir_views::catalog::{self, Catalog, CatalogChange, CatalogError};
 use weir_wire::admin::{
-    Binding, BindingSpec, Chain, ChainChange, ChangedAt, FailurePolicy, Limits, PluginDescription,
-    PluginVersion, Status, TopicDescription, TopicSpec,
+    Binding, BindingSpec, Chain, ChainChange, ChangedAt, FailurePolicy, Limits, NotChanged,
+    PluginDescription, PluginVersion, Status, TopicDescription, TopicSpec,
 };
 use weir_wire::ids::{ChainRevision, Digest, PartitionId, PluginName, TopicName};
 
@@ -21,9 +24,14 @@ use self::describe::describe;
 pub use self::error::{ControlError, Kind};
 use crate::committed_offsets::GroupOffsets;
 use crate::registry::Registry;
-use crate::shelf::Plugins;
+use crate::router::Topic;
+use crate::shelf::{Plugins, ShelfError, link};
 use crate::topics::{SIDE_BY_SIDE_MAX, Topics};
 use crate::wall_clock::Clock;
+
+/// Partitions whose new stages are made at once in one change: some languages' instances take 50 ms of
+/// a core each, and publishers judge by the others meanwhile.
+const MADE_AT_ONCE_MAX: usize = 1;
 
 /// The operator's counter.
 pub struct Control {
@@ -32,7 +40,8 @@ pub struct Control {
     shelf: Arc<dyn Plugins>,
     offsets: Arc<GroupOffsets>,
     clock: Clock,
-    /// Held from the check of a change to its end.
+    /// Held from the check of a change to its end, if it makes or deletes topics or versions. Chains
+    /// have a lock for each topic, taken before this one; what both touch the registry checks again.
     changing: Mutex<()>,
 }
 
@@ -124,10 +133,9 @@ impl Control {
 
     /// Forgets a topic with all its events.
     pub async fn delete_topic(&self, name: &TopicName) -> Result<(), ControlError> {
+        let held = self.hold(name).await?;
         let _changing = self.changing.lock().await;
-        let catalog = self.registry.catalog();
-        let record = catalog.topic(name).ok_or_else(|| no_topic(name))?;
-        let id = record.id;
+        let id = held.record.id;
         self.registry.record(CatalogChange::TopicDeleted { id }).await?;
         self.offsets.forget(id).await?;
         self.topics.delete(name, id).await?;
@@ -138,12 +146,6 @@ impl Control {
     pub async fn plugins(&self) -> Vec<PluginDescription> {
         let catalog = self.registry.catalog();
         catalog.plugins().filter_map(|name| plugin(&catalog, name)).collect()
-    }
-
-    /// One plugin.
-    pub async fn plugin(&self, name: &PluginName) -> Result<PluginDescription, ControlError> {
-        plugin(&self.registry.catalog(), name)
-            .ok_or_else(|| CatalogError::UnknownPlugin(name.clone()).into())
     }
 
     /// Takes a component as the newest version of a plugin. The same bytes again are the version
@@ -189,6 +191,9 @@ impl Control {
         if !now.has_digest(&version.digest) {
             self.shelf.remove(&version.digest);
         }
+        if now.versions(name).is_empty() {
+            self.topics.logs.forget(name);
+        }
         Ok(())
     }
 
@@ -206,11 +211,9 @@ impl Control {
         plugin: PluginName,
         spec: BindingSpec,
     ) -> Result<ChainChange, ControlError> {
-        let _changing = self.changing.lock().await;
-        let catalog = self.registry.catalog();
-        let (record, mut chain) = chain_of(&catalog, topic)?;
+        let mut held = self.hold(topic).await?;
+        let (catalog, chain) = (Arc::clone(&held.catalog), &mut held.chain);
         let version = catalog.resolve(&plugin, spec.version.as_deref())?;
-        spec.limits.as_ref().map_or(Ok(()), check_limits)?;
         let old = chain.bindings.iter().position(|binding| binding.plugin == plugin);
         let present = old.map(|at| chain.bindings.remove(at));
         let emit = match (&spec.config, &present) {
@@ -219,11 +222,14 @@ impl Control {
             (None, Some(present)) => present.emit.clone(),
             (None, None) => Vec::new(),
         };
+        let paused = present.as_ref().is_some_and(|present| present.paused);
         let (order, config, on_failure, limits) = match present {
             Some(present) => (present.order, present.config, present.on_failure, present.limits),
             None => (0, serde_json::json!({}), FailurePolicy::default(), Limits::default()),
         };
-        chain.bindings.push(Binding {
+        let limits = limits.with(&spec.limits.unwrap_or_default());
+        check_limits(&limits)?;
+        let binding = Binding {
             plugin,
             version: version.version,
             digest: version.digest,
@@ -231,9 +237,13 @@ impl Control {
             config: spec.config.unwrap_or(config),
             on_failure: spec.on_failure.unwrap_or(on_failure),
             emit,
-            limits: spec.limits.unwrap_or(limits),
-        });
-        self.change_chain(record, chain).await
+            limits,
+            paused,
+        };
+        // A paused one is tried too: it has to be fit when it is resumed.
+        let tried = Binding { paused: false, ..binding.clone() };
+        chain.bindings.push(binding);
+        self.change_chain(held, vec![tried]).await
     }
 
     /// Takes a plugin off a topic. Its state stays, for the day it is bound again.
@@ -242,89 +252,160 @@ impl Control {
         topic: &TopicName,
         plugin: &PluginName,
     ) -> Result<ChainChange, ControlError> {
-        let _changing = self.changing.lock().await;
-        let catalog = self.registry.catalog();
-        let (record, mut chain) = chain_of(&catalog, topic)?;
-        let before = chain.bindings.len();
-        chain.bindings.retain(|binding| binding.plugin != *plugin);
-        if chain.bindings.len() == before {
+        let mut held = self.hold(topic).await?;
+        let before = held.chain.bindings.len();
+        held.chain.bindings.retain(|binding| binding.plugin != *plugin);
+        if held.chain.bindings.len() == before {
             return Err(not_bound(topic, plugin));
         }
-        self.change_chain(record, chain).await
+        self.change_chain(held, Vec::new()).await
     }
 
-    /// Puts a plugin's binding back to what it was before its last change.
+    /// Puts a plugin's binding back to what it was before its last change. Whether it is paused is not
+    /// part of that: only pausing and resuming change it.
     pub async fn rollback(
         &self,
         topic: &TopicName,
         plugin: &PluginName,
     ) -> Result<ChainChange, ControlError> {
-        let _changing = self.changing.lock().await;
-        let catalog = self.registry.catalog();
-        let (record, mut chain) = chain_of(&catalog, topic)?;
-        let previous = catalog.previous(record.id, plugin).cloned().ok_or_else(|| {
-            ControlError::conflict(
-                "nothing-to-roll-back",
-                format!("plugin {plugin} on {topic} was not changed since it was bound; there is nothing to roll back to"),
-            )
-        })?;
+        let mut held = self.hold(topic).await?;
+        let previous = held.catalog.previous(held.record.id, plugin).cloned();
+        let previous =
+            previous.ok_or_else(|| nothing_to_roll_back(&held.catalog, &held.record, plugin))?;
+        let tried = Binding { paused: false, ..previous.clone() };
+        let chain = &mut held.chain;
         match chain.bindings.iter_mut().find(|binding| binding.plugin == *plugin) {
-            Some(binding) => *binding = previous,
-            None => chain.bindings.push(previous),
+            Some(binding) => *binding = Binding { paused: binding.paused, ..previous },
+            None => chain.bindings.push(tried.clone()),
         }
-        self.change_chain(record, chain).await
+        self.change_chain(held, vec![tried]).await
     }
 
-    /// Starts the chain once for a trial, records it, and puts it to work in every partition.
+    /// Waits until nobody else changes the topic's chain, and keeps others from it.
+    async fn hold(&self, name: &TopicName) -> Result<Held, ControlError> {
+        let topic = self.topics.router.topic(name).map_err(|_| no_topic(name))?;
+        let changing = Arc::clone(&topic.changing).lock_owned().await;
+        // Read behind the lock: whoever had it may have changed everything, or deleted the topic.
+        let catalog = self.registry.catalog();
+        let (record, chain) = chain_of(&catalog, name)?;
+        if record.id != topic.id {
+            return Err(CatalogError::Outdated.into());
+        }
+        let record = record.clone();
+        Ok(Held { topic, record, chain, catalog, _changing: changing })
+    }
+
+    /// Starts what is new in the chain once for a trial, records the chain, and puts it to work in
+    /// every partition.
     async fn change_chain(
         &self,
-        record: &catalog::Topic,
-        mut chain: Chain,
+        held: Held,
+        tried: Vec<Binding>,
     ) -> Result<ChainChange, ControlError> {
+        let Held { topic, record, mut chain, catalog: _, _changing } = held;
         chain.bindings.sort_by(|a, b| (a.order, &a.plugin).cmp(&(b.order, &b.plugin)));
         chain.revision = ChainRevision(chain.revision.0 + 1);
         let change = CatalogChange::ChainChanged { topic: record.id, chain: chain.clone() };
         self.registry.catalog().check(&change)?;
-        let (shelf, bindings) = (Arc::clone(&self.shelf), chain.bindings.clone());
-        let tried = move || shelf.links(&bindings).map(drop);
-        self.topics
-            .machine
-            .blocking
-            .run(tried)
-            .await
-            .map_err(|error| ControlError::new(Kind::Internal, "internal", error.to_string()))??;
+        self.try_out(&record.name, tried).await?;
         self.registry.record(change).await?;
-        let topic = self.topics.router.topic(&record.name)?;
+        let making = Semaphore::new(MADE_AT_ONCE_MAX);
         // One that stands still takes the chain from the catalog when it is opened again.
         let mut changes = Vec::new();
         for (number, partition) in (0..).map(PartitionId).zip(&topic.partitions) {
             if let Ok(partition) = partition {
-                changes.push(self.change_partition(number, partition, &chain).boxed());
+                let change =
+                    self.change_partition(&record.name, number, partition, &chain, &making);
+                changes.push(change.boxed());
             }
         }
-        let changed = futures::stream::iter(changes).buffered(SIDE_BY_SIDE_MAX);
-        let since = changed.filter_map(futures::future::ready).collect().await;
-        Ok(ChainChange { chain, since })
+        let mut changed = futures::stream::iter(changes).buffered(SIDE_BY_SIDE_MAX);
+        let (mut since, mut pending) = (Vec::new(), Vec::new());
+        while let Some(changed) = changed.next().await {
+            match changed {
+                Ok(at) => since.push(at),
+                Err(why) => pending.push(why),
+            }
+        }
+        drop(changed);
+        Ok(ChainChange { chain, since, pending })
+    }
+
+    /// Brings each of these bindings to life once.
+    async fn try_out(&self, topic: &TopicName, bindings: Vec<Binding>) -> Result<(), ControlError> {
+        let (shelf, logs) = (Arc::clone(&self.shelf), Arc::clone(&self.topics.logs));
+        let topic = topic.clone();
+        let try_all = move || {
+            for binding in &bindings {
+                let plugin = shelf.plugin(binding)?;
+                link(&plugin, binding, logs.listener(binding, &topic, None))?;
+            }
+            Ok::<_, ShelfError>(())
+        };
+        let tried = self.topics.machine.blocking.run(try_all).await;
+        tried
+            .map_err(|error| ControlError::new(Kind::Internal, "internal", error.to_string()))??;
+        Ok(())
     }
 
     async fn change_partition(
         &self,
+        topic: &TopicName,
         number: PartitionId,
         partition: &Partition,
         chain: &Chain,
-    ) -> Option<ChangedAt> {
-        let changed = match self.topics.chain(chain).await {
+        making: &Semaphore,
+    ) -> Result<ChangedAt, NotChanged> {
+        let made = {
+            let _one = making.acquire().await;
+            self.topics.chain(chain, topic, number).await
+        };
+        let changed = match made {
             Ok((stages, note)) => partition.change_chain(stages, note).await,
             Err(fault) => Err(fault),
         };
         match changed {
-            Ok(offset) => Some(ChangedAt { partition: number, offset }),
+            Ok(offset) => Ok(ChangedAt { partition: number, offset }),
             Err(fault) => {
                 tracing::error!(partition = %number, %fault,
                     "the chain changes here when the partition is opened again");
-                None
+                Err(NotChanged { partition: number, why: fault.to_string() })
             }
         }
+    }
+}
+
+/// A topic whose chain nobody else changes meanwhile.
+struct Held {
+    topic: Arc<Topic>,
+    record: catalog::Topic,
+    chain: Chain,
+    catalog: Arc<Catalog>,
+    _changing: OwnedMutexGuard<()>,
+}
+
+/// Why there is no earlier binding to go back to.
+fn nothing_to_roll_back(
+    catalog: &Catalog,
+    topic: &catalog::Topic,
+    plugin: &PluginName,
+) -> ControlError {
+    let topic_name = &topic.name;
+    match catalog.previous_deleted(topic.id, plugin) {
+        Some(version) => ControlError::conflict(
+            "version-deleted",
+            format!(
+                "plugin {plugin} on {topic_name} would go back to its version {version}, which was \
+                 deleted; push that component again and bind it"
+            ),
+        ),
+        None => ControlError::conflict(
+            "nothing-to-roll-back",
+            format!(
+                "plugin {plugin} on {topic_name} was not changed since it was bound; there is \
+                 nothing to roll back to"
+            ),
+        ),
     }
 }
 
@@ -381,19 +462,7 @@ fn topics_named_in(config: &serde_json::Value, catalog: &Catalog) -> Vec<TopicNa
 const NEVER_ZERO: [&str; 4] = ["fuel", "deadline_ms", "configure_ms", "memory_bytes"];
 
 fn check_limits(limits: &Limits) -> Result<(), ControlError> {
-    let max = Limits::MAX;
-    for (name, value, most) in [
-        ("fuel", limits.fuel, max.fuel),
-        ("deadline_ms", limits.deadline_ms, max.deadline_ms),
-        ("configure_ms", limits.configure_ms, max.configure_ms),
-        ("memory_bytes", limits.memory_bytes, max.memory_bytes),
-        ("side_events", limits.side_events.into(), max.side_events.into()),
-        ("side_event_bytes", limits.side_event_bytes, max.side_event_bytes),
-        ("log_bytes", limits.log_bytes, max.log_bytes),
-        ("state_changes", limits.state_changes.into(), max.state_changes.into()),
-        ("state_keys", limits.state_keys, max.state_keys),
-        ("state_bytes", limits.state_bytes, max.state_bytes),
-    ] {
+    for ((name, value), (_, most)) in limits.named().zip(Limits::MAX.named()) {
         if value == 0 && NEVER_ZERO.contains(&name) {
             return Err(ControlError::invalid(
                 "invalid-limit",

@@ -63,6 +63,9 @@ struct Plugin {
 struct ChainHistory {
     chain: Chain,
     previous: BTreeMap<PluginName, Binding>,
+    /// Of plugins without `previous`: the version that was there, if it was deleted.
+    #[serde(default)]
+    previous_deleted: BTreeMap<PluginName, u32>,
 }
 
 /// One change: the payload of an event in `__catalog`.
@@ -310,9 +313,11 @@ impl Catalog {
                 }
                 // Nobody rolls back to what is not there.
                 for history in self.chains.values_mut() {
-                    history
-                        .previous
-                        .retain(|plugin, binding| plugin != name || binding.version != *version);
+                    let previous = history.previous.get(name);
+                    if previous.is_some_and(|binding| binding.version == *version) {
+                        history.previous.remove(name);
+                        history.previous_deleted.insert(name.clone(), *version);
+                    }
                 }
             }
             CatalogChange::ChainChanged { topic, chain } => {
@@ -409,6 +414,11 @@ impl Catalog {
         self.chains.get(&topic)?.previous.get(plugin)
     }
 
+    /// The version that a rollback would bind, if it was deleted.
+    pub fn previous_deleted(&self, topic: TopicId, plugin: &PluginName) -> Option<u32> {
+        self.chains.get(&topic)?.previous_deleted.get(plugin).copied()
+    }
+
     /// Producer ids below this may have been given out.
     pub fn producer_ids_up_to(&self) -> u64 {
         self.producer_ids_up_to
@@ -439,7 +449,10 @@ impl Catalog {
 impl ChainHistory {
     fn change(&mut self, chain: Chain) {
         for binding in std::mem::replace(&mut self.chain, chain).bindings {
-            if !self.chain.bindings.contains(&binding) {
+            // A pause is no change to go back from: who pauses a bad version wants the one before it.
+            let same = |now: &Binding| Binding { paused: now.paused, ..binding.clone() } == *now;
+            if !self.chain.bindings.iter().any(same) {
+                self.previous_deleted.remove(&binding.plugin);
                 self.previous.insert(binding.plugin.clone(), binding);
             }
         }
@@ -487,6 +500,7 @@ mod tests {
             on_failure: Default::default(),
             emit: emit.iter().map(|topic| TopicName::parse(topic).unwrap()).collect(),
             limits: Default::default(),
+            paused: false,
         }
     }
 
@@ -665,6 +679,32 @@ mod tests {
         assert_eq!(previous(&catalog), Some(2));
         catalog.apply(&deleted("limit", 2));
         assert_eq!(previous(&catalog), None);
+        assert_eq!(catalog.previous_deleted(TopicId(16), &limit), Some(2));
+    }
+
+    #[test]
+    fn a_pause_is_no_change_to_go_back_from() {
+        let mut catalog = an_airline();
+        let limit = plugin("limit");
+        catalog.apply(&chain(16, 2, vec![binding("limit", 2, 2, &[])]));
+        let paused = Binding { paused: true, ..binding("limit", 2, 2, &[]) };
+        for change in [
+            chain(16, 3, vec![paused.clone()]),
+            chain(16, 4, vec![binding("limit", 2, 2, &[])]),
+            chain(16, 5, vec![paused]),
+        ] {
+            catalog.apply(&change);
+            let previous = catalog.previous(TopicId(16), &limit).expect("version 1");
+            assert_eq!((previous.version, previous.paused), (1, false));
+        }
+    }
+
+    /// What was recorded before there were pauses.
+    #[test]
+    fn an_older_binding_is_not_paused() {
+        let mut json = serde_json::to_value(binding("limit", 1, 1, &[])).unwrap();
+        json.as_object_mut().unwrap().remove("paused");
+        assert!(!serde_json::from_value::<Binding>(json).unwrap().paused);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use reqwest::{Method, RequestBuilder, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_wire::admin::{
-    BindingSpec, Chain, ChainChange, ClockStatus, PluginDescription, PluginVersion, Problem,
-    Status, TopicDescription, TopicSpec,
+    BindingSpec, Chain, ChainChange, ClockStatus, PluginDescription, PluginLog, PluginReport,
+    PluginVersion, Problem, Status, TopicDescription, TopicSpec,
 };
 use weir_wire::ids::{PluginName, TopicName};
 
@@ -140,9 +140,28 @@ impl Admin {
         self.ask(Method::GET, &["plugins"]).await
     }
 
-    /// One plugin, with its versions.
-    pub async fn plugin(&self, plugin: &PluginName) -> Result<PluginDescription, AdminError> {
+    /// One plugin, with its versions, and how it does wherever it is bound.
+    pub async fn plugin(&self, plugin: &PluginName) -> Result<PluginReport, AdminError> {
         self.ask(Method::GET, &["plugins", plugin.as_str()]).await
+    }
+
+    /// What a plugin said lately: behind `after`, the `next` of an earlier answer, or from the oldest
+    /// line on. If there is nothing yet, the broker waits for a line, but not much longer than
+    /// 20 s.
+    pub async fn plugin_log(
+        &self,
+        plugin: &PluginName,
+        after: Option<&str>,
+        topic: Option<&TopicName>,
+        wait: Duration,
+    ) -> Result<PluginLog, AdminError> {
+        let mut url = self.url(&["v1", "plugins", plugin.as_str(), "logs"]);
+        url.query_pairs_mut()
+            .append_pair("wait_ms", &wait.as_millis().to_string())
+            .extend_pairs(after.map(|after| ("after", after)))
+            .extend_pairs(topic.map(|topic| ("topic", topic.as_str())));
+        let request = self.request_to(Method::GET, url);
+        self.answer(request.timeout(ANSWER_DEADLINE + wait)).await
     }
 
     /// Uploads a component as the plugin's next version. The broker checks and compiles it.
@@ -198,9 +217,35 @@ impl Admin {
         topic: &TopicName,
         plugin: &PluginName,
     ) -> Result<ChainChange, AdminError> {
-        let path = ["topics", topic.as_str(), "chain", plugin.as_str(), "rollback"];
-        let request = self.request(Method::POST, &path).timeout(COMPILE_DEADLINE);
-        self.answer(request).await
+        self.change_binding(topic, plugin, "rollback").await
+    }
+
+    /// Lets events pass the binding by until it is resumed; it keeps its place, config and state.
+    pub async fn pause(
+        &self,
+        topic: &TopicName,
+        plugin: &PluginName,
+    ) -> Result<ChainChange, AdminError> {
+        self.change_binding(topic, plugin, "pause").await
+    }
+
+    /// Puts a paused binding back to work.
+    pub async fn resume(
+        &self,
+        topic: &TopicName,
+        plugin: &PluginName,
+    ) -> Result<ChainChange, AdminError> {
+        self.change_binding(topic, plugin, "resume").await
+    }
+
+    async fn change_binding(
+        &self,
+        topic: &TopicName,
+        plugin: &PluginName,
+        how: &str,
+    ) -> Result<ChainChange, AdminError> {
+        let path = ["topics", topic.as_str(), "chain", plugin.as_str(), how];
+        self.answer(self.request(Method::POST, &path).timeout(COMPILE_DEADLINE)).await
     }
 
     /// The broker's OpenAPI document.
@@ -233,12 +278,20 @@ impl Admin {
         self.request_at(method, &[&["v1"], path].concat())
     }
 
-    /// Every part of the path is one segment, whatever characters a caller put into it.
     fn request_at(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        self.request_to(method, self.url(path))
+    }
+
+    /// Every part of the path is one segment, whatever characters a caller put into it.
+    fn url(&self, path: &[&str]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
+        url
+    }
+
+    fn request_to(&self, method: Method, url: Url) -> RequestBuilder {
         self.http
             .request(method, url)
             .bearer_auth(self.config.token.reveal())

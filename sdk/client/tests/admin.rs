@@ -133,3 +133,35 @@ async fn nobody_there_is_one_sentence_and_the_token_is_in_no_text() {
     let text = format!("{error} {error:?} {admin:?}");
     assert!(!text.contains("s3cret") && !error.to_string().contains('\n'), "{text}");
 }
+
+#[tokio::test]
+async fn a_log_is_read_on_from_a_place() {
+    let answer = r#"{"lines":[],"next":"7-3","more":false,"lost":2,"restarted":false}"#;
+    let (admin, heard) = door("200 OK", answer).await;
+    let wait = std::time::Duration::from_secs(20);
+    let page = admin.plugin_log(&plugin(), Some("7-1"), Some(&topic()), wait).await.unwrap();
+    assert_eq!((page.next.as_str(), page.lost), ("7-3", 2));
+    check(
+        &heard.await.unwrap(),
+        expect![[r#"
+            GET /v1/plugins/daily-limit/logs?wait_ms=20000&after=7-1&topic=flights HTTP/1.1
+            authorization: Bearer s3cret
+
+        "#]],
+    );
+}
+
+#[tokio::test]
+async fn a_pause_is_a_post_without_a_body() {
+    let answer = r#"{"chain":{"revision":4,"bindings":[]},"since":[],"pending":[]}"#;
+    let (admin, heard) = door("200 OK", answer).await;
+    assert_eq!(admin.pause(&topic(), &plugin()).await.unwrap().chain.revision.0, 4);
+    check(
+        &heard.await.unwrap(),
+        expect![[r#"
+            POST /v1/topics/flights/chain/daily-limit/pause HTTP/1.1
+            authorization: Bearer s3cret
+
+        "#]],
+    );
+}

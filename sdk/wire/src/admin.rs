@@ -10,17 +10,24 @@
 //! GET    /v1/topics/{topic}                          TopicDescription
 //! DELETE /v1/topics/{topic}
 //! GET    /v1/plugins                                 [PluginDescription]
-//! GET    /v1/plugins/{plugin}                        PluginDescription
+//! GET    /v1/plugins/{plugin}                        PluginReport
+//! GET    /v1/plugins/{plugin}/logs?after&topic&wait_ms  PluginLog
 //! POST   /v1/plugins/{plugin}/versions  (wasm bytes) PluginVersion
 //! DELETE /v1/plugins/{plugin}/versions/{version}
 //! GET    /v1/topics/{topic}/chain                    Chain
 //! PUT    /v1/topics/{topic}/chain/{plugin}  BindingSpec  ChainChange
 //! DELETE /v1/topics/{topic}/chain/{plugin}           ChainChange
 //! POST   /v1/topics/{topic}/chain/{plugin}/rollback  ChainChange
+//! POST   /v1/topics/{topic}/chain/{plugin}/pause     ChainChange
+//! POST   /v1/topics/{topic}/chain/{plugin}/resume    ChainChange
 //! GET    /openapi.json
 //! ```
 //! Every request carries `Authorization: Bearer TOKEN`. A failure is a [`Problem`] with an HTTP
 //! status of 4xx (fix it) or 5xx (503: retry).
+
+mod limits;
+mod plugin_log;
+mod plugin_report;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +35,13 @@ use crate::ids::{
     ChainRevision, Digest, Offset, PartitionId, PluginName, Timestamp, TopicId, TopicName,
 };
 use crate::proto;
+
+pub use self::limits::{LimitChanges, Limits};
+pub use self::plugin_log::{LineSource, LogLevel, PluginLine, PluginLog};
+pub use self::plugin_report::{
+    BindingReport, BreakerReport, BreakerState, FuelUse, Latency, PartitionReport, PluginReport,
+    VerdictCounts,
+};
 
 /// What went wrong, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,65 +222,6 @@ pub enum FailurePolicy {
     Open,
 }
 
-/// What a plugin may use up. Defaults and maxima are in `weir plugin bind --help`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Instructions per event, roughly; independent of the machine's load.
-    pub fuel: u64,
-    /// Wall clock per event in ms: the backstop behind the fuel.
-    pub deadline_ms: u64,
-    /// Wall clock of `configure` in ms.
-    pub configure_ms: u64,
-    /// Linear memory in bytes.
-    pub memory_bytes: u64,
-    /// Side events per event.
-    pub side_events: u32,
-    /// Bytes of side events per event.
-    pub side_event_bytes: u64,
-    /// Bytes of log lines per event.
-    pub log_bytes: u64,
-    /// Changed keys per event.
-    pub state_changes: u32,
-    /// Keys per partition.
-    pub state_keys: u64,
-    /// Bytes of keys and values per partition.
-    pub state_bytes: u64,
-}
-
-impl Limits {
-    /// What no binding may exceed.
-    pub const MAX: Self = Self {
-        fuel: 10_000_000_000,
-        deadline_ms: 10_000,
-        configure_ms: 10_000,
-        memory_bytes: 512 << 20,
-        side_events: 256,
-        side_event_bytes: 1 << 20,
-        log_bytes: 64 << 10,
-        state_changes: 1024,
-        state_keys: 10_000_000,
-        state_bytes: 2 << 30,
-    };
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            fuel: 10_000_000,
-            deadline_ms: 50,
-            configure_ms: 1_000,
-            memory_bytes: 64 << 20,
-            side_events: 16,
-            side_event_bytes: 256 << 10,
-            log_bytes: 4 << 10,
-            state_changes: 64,
-            state_keys: 1_000_000,
-            state_bytes: 256 << 20,
-        }
-    }
-}
-
 /// A binding to be made, or changed: on a topic that has the plugin already, this swaps it. What is
 /// not said stays as it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -282,8 +237,8 @@ pub struct BindingSpec {
     pub on_failure: Option<FailurePolicy>,
     /// Topics it may emit side events to; if none is named here, those that the config names.
     pub emit: Vec<TopicName>,
-    /// What it may use up. A new binding has the defaults.
-    pub limits: Option<Limits>,
+    /// What it may use up; a limit that is not named stays as it is. A new binding has the defaults.
+    pub limits: Option<LimitChanges>,
 }
 
 /// One link of a chain.
@@ -305,6 +260,10 @@ pub struct Binding {
     pub emit: Vec<TopicName>,
     /// What it may use up.
     pub limits: Limits,
+    /// Whether an operator has paused it: it keeps its place, config, limits and state, and events
+    /// pass it by. That is no failure: its failure policy has no part in it.
+    #[serde(default)]
+    pub paused: bool,
 }
 
 /// A topic's plugins in the order they judge.
@@ -323,6 +282,19 @@ pub struct ChainChange {
     pub chain: Chain,
     /// The first offset that the new chain can fill, per partition.
     pub since: Vec<ChangedAt>,
+    /// Partitions that could not change yet, with the reason: there the chain before it judges until
+    /// the partition is opened again.
+    #[serde(default)]
+    pub pending: Vec<NotChanged>,
+}
+
+/// A partition in which a recorded chain change did not take effect yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotChanged {
+    /// Which.
+    pub partition: PartitionId,
+    /// Why, and what to do.
+    pub why: String,
 }
 
 /// Where a chain change took effect.

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
-use weir::shelf::{Plugins, ShelfError, link};
-use weir_partition::Link;
+use weir::shelf::{Plugins, ShelfError};
 use weir_plugin_host::{Host, HostOptions, Plugin};
 use weir_wire::admin::Binding;
 use weir_wire::ids::{Digest, PluginName};
@@ -43,16 +42,13 @@ impl Plugins for Known {
 
     fn remove(&self, _: &Digest) {}
 
-    fn links(&self, bindings: &[Binding]) -> Result<Vec<Link>, ShelfError> {
+    fn plugin(&self, binding: &Binding) -> Result<Plugin, ShelfError> {
         let mut loaded = ENGINE.loaded.lock().unwrap();
-        let plugin = |binding: &Binding| {
-            let key = (binding.plugin.clone(), binding.digest);
-            let plugin = loaded.entry(key).or_insert_with(|| {
-                let artefact = ENGINE.host.compile(&daily_limit()).unwrap();
-                ENGINE.host.load(binding.plugin.clone(), binding.digest, &artefact).unwrap()
-            });
-            link(plugin.clone(), binding)
-        };
-        bindings.iter().map(plugin).collect()
+        let key = (binding.plugin.clone(), binding.digest);
+        let plugin = loaded.entry(key).or_insert_with(|| {
+            let artefact = ENGINE.host.compile(&daily_limit()).unwrap();
+            ENGINE.host.load(binding.plugin.clone(), binding.digest, &artefact).unwrap()
+        });
+        Ok(plugin.clone())
     }
 }

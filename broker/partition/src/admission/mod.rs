@@ -363,7 +363,7 @@ fn judge_event(
                 continue;
             }
             LinkVerdict::PassesOpen => {
-                link.stage.discard();
+                link.discard();
                 failed_open.push(place);
                 let mut event = changed.take().unwrap_or_else(|| record.to_event());
                 event.headers.push(Header {
@@ -374,12 +374,12 @@ fn judge_event(
                 continue;
             }
             LinkVerdict::Says(StageVerdict::Drop) => {
-                link.stage.keep(emitted);
+                link.keep(emitted);
                 keep(link.plugin(), emitted);
                 Outcome::Dropped { plugin: link.plugin().as_str().to_owned() }
             }
             LinkVerdict::Says(StageVerdict::Reject(refusal)) => {
-                link.stage.keep(emitted);
+                link.keep(emitted);
                 keep(link.plugin(), emitted);
                 Outcome::Rejected(Rejection {
                     plugin: link.plugin().as_str().to_owned(),
@@ -390,20 +390,20 @@ fn judge_event(
                 })
             }
             LinkVerdict::Faulted(why) => {
-                link.stage.discard();
+                link.discard();
                 Outcome::Rejected(why)
             }
         };
         for (earlier, link) in before.iter_mut().enumerate() {
             if !failed_open.contains(&earlier) {
-                link.stage.discard();
+                link.discard();
             }
         }
         return outcome;
     }
     for (place, link) in chain.links.iter_mut().enumerate() {
         if !failed_open.contains(&place) {
-            link.stage.keep(emitted);
+            link.keep(emitted);
             keep(link.plugin(), emitted);
         }
     }
@@ -437,7 +437,7 @@ fn begin(view: &PartitionView, chain: &mut Chain, place: &Place, batch: &Batch, 
     };
     for link in &mut chain.links {
         let state = view.state(link.plugin());
-        link.stage.begin(&context, Arc::new(Base(state)));
+        link.stage().begin(&context, Arc::new(Base(state)));
     }
 }
 
@@ -445,7 +445,7 @@ fn finish(chain: &mut Chain) -> Vec<StateChange> {
     let mut state = Vec::new();
     for link in &mut chain.links {
         let plugin = link.plugin().clone();
-        state.extend(link.stage.finish().into_iter().map(|change| StateChange {
+        state.extend(link.stage().finish().into_iter().map(|change| StateChange {
             plugin: plugin.clone(),
             key: change.key,
             value: change.value.map(|(bytes, expires_at)| StateValue { bytes, expires_at }),

@@ -5,6 +5,7 @@
 
 mod answers;
 mod failures;
+mod figures;
 mod restart;
 mod chain_change;
 mod outbox;

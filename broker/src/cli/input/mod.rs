@@ -19,7 +19,7 @@ use self::lines::{LineError, Lines};
 use super::Failure;
 
 pub use self::event_line::{Format, LineRule, rfc3339};
-pub use self::pointer::Pointer;
+pub use self::pointer::{Pointer, printable};
 
 mod lines;
 mod event_line;

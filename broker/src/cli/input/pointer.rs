@@ -76,10 +76,17 @@ pub fn fields(json: &str) -> String {
     names.join(" ")
 }
 
-/// The same text on one line, and without a word to the terminal: control characters are written as
-/// `\u{1b}`.
+/// The same text on one line, and without a word to the terminal: control characters, and those that
+/// turn the direction of what follows, are written as `\u{1b}`.
 pub fn printable(text: &str) -> String {
-    let escaped = |letter: char| letter.is_control().then(|| letter.escape_unicode());
+    let turns = |letter| {
+        matches!(
+            letter,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+    };
+    let escaped =
+        |letter: char| (letter.is_control() || turns(letter)).then(|| letter.escape_unicode());
     text.chars().fold(String::with_capacity(text.len()), |mut out, letter| {
         match escaped(letter) {
             Some(escape) => out.extend(escape),
