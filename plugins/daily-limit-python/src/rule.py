@@ -23,48 +23,53 @@ NOTICE_SENT = 1 << 62
 # How long a day of event time is remembered after its last change: a month of stragglers.
 EVENT_TIME_TTL_MS = 32 * DAY_MS
 
+# The binding's. Of the module, not of the class: every call gets an object of its own.
+settings = Config(0, None, False, None)
+
 
 class WitWorld(wit_world.WitWorld):
     def configure(self, config: str) -> None:
+        global settings
         # Err is the answer that refuses the binding; any other exception would be a trap.
         try:
-            self.config = Config.read(config)
+            settings = Config.read(config)
         except ValueError as error:
             raise Err(str(error))
 
     def process(self, event: Event):
         try:
-            key = key_of(event, self.config.pointer)
+            key = key_of(event, settings.pointer)
         except NoKey as missing:
             return Verdict_Reject(Rejection("no-key", str(missing), None))
-        return self.count(key, event.timestamp if self.config.by_event_time else context.now())
+        return count(key, event.timestamp if settings.by_event_time else context.now())
 
-    def count(self, key: bytes, time: int):
-        config = self.config
-        day = time // DAY_MS
-        opens_in_ms = end_of(day) - time
-        ttl = EVENT_TIME_TTL_MS if config.by_event_time else opens_in_ms
-        cell = cell_of(key, day)
-        stored = int.from_bytes(state.get(cell) or b"", "little", signed=True)
-        if stored & ~NOTICE_SENT < config.limit:
-            state.increment(cell, 1, ttl)
-            return Verdict_Accept()
-        if config.notice is not None and not stored & NOTICE_SENT:
-            outbox.emit(config.notice, self.notice(key, day, time))
-            state.increment(cell, NOTICE_SENT, ttl)
-        message = (
-            f"{short(key)} has used its {config.limit} for {name_of(day)} (UTC); "
-            f"it opens again at {name_of(day + 1)}T00:00:00Z"
-        )
-        return Verdict_Reject(Rejection("daily-limit", message, opens_in_ms))
 
-    def notice(self, key: bytes, day: int, time: int) -> Event:
-        value = {
-            "day": name_of(day),
-            "key": key.decode(errors="replace"),
-            "limit": self.config.limit,
-            "opens_at": f"{name_of(day + 1)}T00:00:00Z",
-            "topic": context.topic(),
-        }
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        return Event(key, text.encode(), [], time)
+def count(key: bytes, time: int):
+    day = time // DAY_MS
+    opens_in_ms = end_of(day) - time
+    ttl = EVENT_TIME_TTL_MS if settings.by_event_time else opens_in_ms
+    cell = cell_of(key, day)
+    stored = int.from_bytes(state.get(cell) or b"", "little", signed=True)
+    if stored & ~NOTICE_SENT < settings.limit:
+        state.increment(cell, 1, ttl)
+        return Verdict_Accept()
+    if settings.notice is not None and not stored & NOTICE_SENT:
+        outbox.emit(settings.notice, notice(key, day, time))
+        state.increment(cell, NOTICE_SENT, ttl)
+    message = (
+        f"{short(key)} has used its {settings.limit} for {name_of(day)} (UTC); "
+        f"it opens again at {name_of(day + 1)}T00:00:00Z"
+    )
+    return Verdict_Reject(Rejection("daily-limit", message, opens_in_ms))
+
+
+def notice(key: bytes, day: int, time: int) -> Event:
+    value = {
+        "day": name_of(day),
+        "key": key.decode(errors="replace"),
+        "limit": settings.limit,
+        "opens_at": f"{name_of(day + 1)}T00:00:00Z",
+        "topic": context.topic(),
+    }
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Event(key, text.encode(), [], time)

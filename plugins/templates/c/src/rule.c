@@ -26,10 +26,11 @@ static void reject(filter_verdict_t *verdict, const char *code, const char *mess
 
 // Called once, before the first event. False refuses the binding, with the error as its reason.
 bool exports_filter_configure(filter_string_t *config, filter_string_t *error) {
-    char number[20] = "";
+    char number[20] = "", *end;
     memcpy(number, config->ptr, config->len < sizeof number ? config->len : sizeof number - 1);
     filter_string_free(config);
-    limit = strtoll(number, NULL, 10);
+    limit = strtoll(number, &end, 10);
+    if (*end != '\0') limit = 0;
     if (limit < 1) *error = text("write how often a key may pass, as 3");
     return 1 <= limit;
 }
