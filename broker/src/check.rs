@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use weir_log::GROUP_BYTES_MAX;
 use weir_log::commit::Identity;
 use weir_log::disk::RealDisk;
 use weir_log::segment::{OpenError, Verified, verify};
@@ -17,12 +18,20 @@ use weir_views::catalog::{CATALOG_TOPIC, CATALOG_TOPIC_ID, Catalog, CatalogChang
 use weir_views::offsets::{CommittedOffsets, OFFSETS_TOPIC, OFFSETS_TOPIC_ID, OffsetChange};
 use weir_views::partition::PartitionView;
 use weir_views::store::Store;
-use weir_wire::ids::{Offset, PartitionId, TopicId};
+use weir_wire::ids::{CAUSE_HEADER, Offset, PartitionId, TopicId};
 use weir_wire::record_batch::{BatchLimits, RecordBatch};
 
 use crate::components::ComponentStore;
 use crate::internal_topic::changes_in;
-use crate::relay::CAUSE_HEADER;
+
+/// What is stored was judged when it came, and may be larger than what a publisher may send: plugins
+/// replace events, and the broker writes headers into them.
+const STORED: BatchLimits = BatchLimits {
+    batch_bytes_max: GROUP_BYTES_MAX as usize,
+    decompressed_bytes_max: 4 * GROUP_BYTES_MAX as usize,
+    events_max: u32::MAX,
+    event_bytes_max: usize::MAX,
+};
 
 /// What was found in a data directory.
 #[derive(Debug, Default, Serialize)]
@@ -268,7 +277,7 @@ fn note_causes(data: &bytes::Bytes, arrived: &mut Arrived) -> Result<(), String>
         return Ok(());
     }
     let batch = RecordBatch::parse(data.clone()).map_err(|error| error.to_string())?;
-    let records = batch.open(&BatchLimits::default()).map_err(|error| error.to_string())?;
+    let records = batch.open(&STORED).map_err(|error| error.to_string())?;
     if !records.has_reserved_header() {
         return Ok(());
     }

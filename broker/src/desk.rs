@@ -8,12 +8,25 @@ use bytes::Bytes;
 use weir_partition::{Batch, Mode, Origin, Pending, SideNumber};
 use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
+use weir_wire::frame::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 use weir_wire::ids::{
     PartitionId, Principal, ProducerEpoch, ProducerId, RESERVED_HEADER_PREFIX, Sequence, TopicName,
 };
 use weir_wire::record_batch::{BatchLimits, RecordBatch};
 
 use crate::router::{Router, Topic};
+
+/// Bytes of the headers that the broker itself writes into an event: the names of a cause and all
+/// that a dead letter says, which is 4 KiB at most.
+const BROKER_HEADERS_BYTES_MAX: usize = 8 << 10;
+
+/// What a relay may bring: the largest event there is has room for the broker's own headers.
+const SIDE_EVENTS: BatchLimits = BatchLimits {
+    batch_bytes_max: BATCH_BYTES_MAX as usize,
+    decompressed_bytes_max: BATCH_BYTES_MAX as usize,
+    events_max: BATCH_EVENTS_MAX,
+    event_bytes_max: EVENT_BYTES_MAX as usize + BROKER_HEADERS_BYTES_MAX,
+};
 
 /// Takes batches for partitions.
 pub struct Desk {
@@ -84,7 +97,7 @@ impl Desk {
     ) -> Result<Submitted, Fault> {
         let target = topic.partition(partition)?;
         let encoded = RecordBatch::parse(bytes)?;
-        let records = encoded.open(&BatchLimits::default())?;
+        let records = encoded.open(&SIDE_EVENTS)?;
         assert!(records.len() as usize == numbers.len(), "every side event has its number");
         let publisher = Principal::parse("relay").expect("a fixed, valid name");
         let origin = Origin::Relay { id: relay, epoch, numbers };

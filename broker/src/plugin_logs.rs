@@ -275,6 +275,7 @@ mod tests {
             on_failure: Default::default(),
             emit: vec![],
             limits: Default::default(),
+            dead_letter: None,
             paused: false,
         };
         logs.listener(&binding, &topic(on), Some(PartitionId(3)))

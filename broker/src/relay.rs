@@ -14,11 +14,13 @@ use futures::future::join_all;
 use tokio::sync::watch;
 use weir_log::commit::SideEvent;
 use weir_log::planted::{Bug, is_planted};
-use weir_partition::{Partition, SideNumber};
+use weir_partition::{Partition, RelayLosses, SideNumber};
+use weir_wire::dead_letter::DEAD_LETTER_PREFIX;
 use weir_wire::fault::{Action, Code, Fault};
 use weir_wire::frame::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX};
 use weir_wire::ids::{
-    PartitionId, ProducerEpoch, ProducerId, RESERVED_HEADER_PREFIX, Sequence, TopicId, TopicName,
+    CAUSE_HEADER, PartitionId, ProducerEpoch, ProducerId, RESERVED_HEADER_PREFIX, Sequence,
+    TopicId, TopicName,
 };
 use weir_wire::partitioner::partition_for_key;
 use weir_wire::record_batch::{BatchBuilder, Compression, Header};
@@ -26,8 +28,6 @@ use weir_wire::record_batch::{BatchBuilder, Compression, Header};
 use crate::desk::Desk;
 use crate::router::Router;
 
-/// Names the cause: topic, partition and ordinal of the side event, as `flights/3#17`.
-pub const CAUSE_HEADER: &str = "weir-cause";
 /// Names the plugin that emitted.
 const PLUGIN_HEADER: &str = "weir-plugin";
 /// How many side events lie between this one and a publisher's, this one included.
@@ -94,15 +94,22 @@ impl Relay {
             if is_planted(Bug::RelayMarkEarly) {
                 self.partition.relayed(last + 1).await;
             }
-            join_all(self.by_target(events).into_iter().map(|batch| self.deliver(batch))).await;
+            let (targets, homeless) = self.by_target(events);
+            let delivered = join_all(targets.into_iter().map(|batch| self.deliver(batch))).await;
+            let losses = RelayLosses {
+                lost: homeless + delivered.iter().map(|losses| losses.lost).sum::<u64>(),
+                refused: delivered.iter().map(|losses| losses.refused).sum(),
+            };
+            self.partition.lost(losses).await;
             next = last + 1;
             self.partition.relayed(next).await;
         }
     }
 
-    /// Sorts side events by target, in order of their ordinals, in batches that fit.
-    fn by_target(&self, events: Vec<SideEvent>) -> Vec<Target> {
+    /// Sorts side events by target, in order of their ordinals, and counts those that have none.
+    fn by_target(&self, events: Vec<SideEvent>) -> (Vec<Target>, u64) {
         let mut targets: BTreeMap<(TopicName, PartitionId), Target> = BTreeMap::new();
+        let mut homeless = 0;
         for event in events {
             let Ok(topic) = self.router.topic(&event.topic) else {
                 tracing::error!(
@@ -110,6 +117,7 @@ impl Relay {
                     source = %self.source.0, partition = %self.source.2,
                     "side event lost: its topic is gone"
                 );
+                homeless += 1;
                 continue;
             };
             let partition = match &event.event.key {
@@ -122,27 +130,33 @@ impl Relay {
                 .events
                 .push(event);
         }
-        targets.into_values().collect()
+        (targets.into_values().collect(), homeless)
     }
 
-    async fn deliver(&self, target: Target) {
+    async fn deliver(&self, target: Target) -> RelayLosses {
+        let mut losses = RelayLosses::default();
         let mut rest = target.events.as_slice();
         let mut events_max = BATCH_EVENTS_MAX as usize;
         while !rest.is_empty() {
             let (numbers, epoch, bytes) = self.encode(&rest[..rest.len().min(events_max)]);
             let (sent, later) = rest.split_at(numbers.len());
             match self.deliver_batch(&target, epoch, numbers, bytes).await {
-                Ok(()) => rest = later,
+                Ok(refused) => {
+                    losses.refused += refused;
+                    rest = later;
+                }
                 // What the target's plugins make of so many at once is more than one commit holds.
                 Err(fault) if fault.code == Code::TooLarge && sent.len() > 1 => {
                     events_max = sent.len() / 2;
                 }
                 Err(fault) => {
                     self.lost(&target, sent, &fault);
+                    losses.lost += sent.len() as u64;
                     rest = later;
                 }
             }
         }
+        losses
     }
 
     /// As many of `events` as fit into one batch and share an epoch.
@@ -157,7 +171,11 @@ impl Relay {
                 break;
             }
             let mut event = side.event.clone();
-            event.headers.retain(|header| !header.name.starts_with(RESERVED_HEADER_PREFIX));
+            // No plugin can write a reserved header (it would be a fault): a dead letter's are ours.
+            event.headers.retain(|header| {
+                let is_broker = header.name.starts_with(RESERVED_HEADER_PREFIX);
+                !is_broker || header.name.starts_with(DEAD_LETTER_PREFIX)
+            });
             let (topic, _, partition) = &self.source;
             for (name, value) in [
                 (CAUSE_HEADER, format!("{topic}/{partition}#{}", side.ordinal)),
@@ -173,14 +191,15 @@ impl Relay {
         (numbers, ProducerEpoch(epoch as u16), builder.finish(Compression::None))
     }
 
-    /// Tries until the target has answered; an error is its last word.
+    /// Tries until the target has answered, and gives how many its plugins refused; an error is its
+    /// last word.
     async fn deliver_batch(
         &self,
         target: &Target,
         epoch: ProducerEpoch,
         numbers: Vec<SideNumber>,
         bytes: Bytes,
-    ) -> Result<(), Fault> {
+    ) -> Result<u64, Fault> {
         let id = ProducerId::relay(self.source.1, self.source.2);
         let mut wait = RETRY_FIRST;
         loop {
@@ -204,7 +223,7 @@ impl Relay {
                             "side events refused by their topic's plugins"
                         );
                     }
-                    return Ok(());
+                    return Ok(refused.into());
                 }
                 Err(fault) if fault.action() == Action::Fix => return Err(fault),
                 Err(fault) => {

@@ -220,7 +220,8 @@ fn linked(
 ) -> Link {
     let (plugin, version, digest) = (binding.plugin.clone(), binding.version, binding.digest);
     let judge = Judge { plugin, version, digest };
-    Link::new(judge, binding.on_failure, stage).heard_by(listener)
+    let link = Link::new(judge, binding.on_failure, stage).heard_by(listener);
+    link.with_dead_letter(binding.dead_letter.clone())
 }
 
 fn does_not_start(binding: &Binding, error: BindError) -> ShelfError {

@@ -1,4 +1,5 @@
-;; The shell of every probe: world weir:plugin/filter by hand, so that tests need no compiler.
+;; The shell of every probe: world weir:plugin/filter by hand, so that tests need no compiler. It is
+;; that of 0.1.0, which every later 0.1 has to link; what came later, a probe exports itself.
 ;; A probe's text goes where PROBE stands. It defines $probe, a core instance that exports
 ;;   configure(config ptr, len) -> ptr of result<_, string>
 ;;   process(key some?, ptr, len, value ptr, len, headers ptr, len, timestamp) -> ptr of verdict

@@ -11,7 +11,7 @@
 //! | I3 | of one producer in one partition, later events stand behind earlier ones |
 //! | I4 | an event is judged once: a refused one is in no topic, and every answer about it is the same |
 //! | I5 | the rule held: never more than its limit for one user and day, nobody refused below it |
-//! | I6 | one side event for each cause, no more |
+//! | I6 | one side event for each cause, no more; one dead letter for each refused event, as it was sent |
 //! | I7 | what a consumer was given stays; committed offsets never go back |
 //! | I8 | the chain that judged changes at one offset, and never back |
 //!
@@ -89,6 +89,8 @@ pub struct Topics {
     pub events: Vec<Vec<Stored>>,
     /// The partitions of the topic that the rule's side events go to.
     pub notices: Vec<Vec<Stored>>,
+    /// The partitions of the topic that keeps what the rule refuses; `None`: nothing does.
+    pub refused: Option<Vec<Vec<Stored>>>,
 }
 
 /// Something that must never be.
@@ -219,6 +221,9 @@ impl Ledger {
             let refused = self.check_rule(limit, &places, &mut found);
             check_notices(&refused, &topics.notices, &mut found);
         }
+        if let Some(letters) = &topics.refused {
+            self.check_letters(letters, &places, &mut found);
+        }
         found
     }
 
@@ -322,6 +327,44 @@ impl Ledger {
             if there.is_none_or(|stored| stored.value != *value) {
                 let what = format!("a consumer was given {partition}@{offset}, which is gone");
                 found.push(violation("I7", what));
+            }
+        }
+    }
+
+    /// I6 for dead letters.
+    fn check_letters(
+        &self,
+        letters: &[Vec<Stored>],
+        places: &BTreeMap<Name, (u32, u64)>,
+        found: &mut Vec<Violation>,
+    ) {
+        let mut kept = BTreeSet::new();
+        for stored in letters.iter().flatten() {
+            let name = Name::in_value(&stored.value);
+            let Some((name, entry)) = name.and_then(|name| Some((name, self.events.get(&name)?)))
+            else {
+                let what = format!("a dead letter of what was never sent: {:?}", stored.value);
+                found.push(violation("I6", what));
+                continue;
+            };
+            let code = stored.headers.iter().find(|(name, _)| name == "weir-dead-letter-code");
+            let code = code.map(|(_, code)| String::from_utf8_lossy(code).into_owned());
+            let is_as_told = match &entry.told {
+                Some(Told::Rejected(told)) => code.as_deref() == Some(told),
+                Some(Told::Accepted { .. }) => false,
+                None => code.is_some(),
+            };
+            if !is_as_told || entry.value != stored.value || places.contains_key(&name) {
+                let what = format!("{name} is kept as refused with {code:?}: {:?}", entry.told);
+                found.push(violation("I6", what));
+            }
+            if !kept.insert(name) {
+                found.push(violation("I6", format!("two dead letters of {name}")));
+            }
+        }
+        for (name, entry) in &self.events {
+            if matches!(entry.told, Some(Told::Rejected(_))) && !kept.contains(name) {
+                found.push(violation("I6", format!("no dead letter of {name}")));
             }
         }
     }
@@ -443,6 +486,15 @@ mod tests {
         ledger
     }
 
+    fn letter(offset: u64, number: u64) -> Stored {
+        let headers = vec![("weir-dead-letter-code".into(), b"daily-limit".into())];
+        Stored { headers, ..stored(offset, number) }
+    }
+
+    fn letters(topics: &mut Topics) -> &mut Vec<Stored> {
+        &mut topics.refused.as_mut().unwrap()[0]
+    }
+
     fn notice(offset: u64, cause: &str) -> Stored {
         Stored {
             offset,
@@ -455,6 +507,7 @@ mod tests {
         Topics {
             events: vec![vec![stored(0, 0), stored(1, 1)]],
             notices: vec![vec![notice(0, "a")]],
+            refused: Some(vec![vec![letter(0, 2)]]),
         }
     }
 
@@ -509,6 +562,12 @@ mod tests {
         has(|_, topics| topics.notices[0].clear(), "I6");
         has(|_, topics| topics.notices[0].push(notice(1, "a")), "I6");
         has(|_, topics| topics.notices[0].push(notice(1, "b")), "I6");
+        has(|_, topics| letters(topics).clear(), "I6");
+        has(|_, topics| letters(topics).push(letter(1, 2)), "I6");
+        has(|_, topics| letters(topics).push(letter(1, 1)), "I6");
+        has(|_, topics| letters(topics).push(letter(1, 9)), "I6");
+        has(|_, topics| letters(topics)[0].value[20] = b'y', "I6");
+        has(|_, topics| letters(topics)[0].headers.clear(), "I6");
         has(|ledger, _| ledger.given(0, &stored(2, 9)), "I7");
         has(
             |ledger, _| {

@@ -391,7 +391,7 @@ pub async fn read_all(client: &Client, has_notices: bool) -> Topics {
     relays_rest(&client.admin().unwrap()).await;
     let events = read_topic(client, EVENTS).await;
     let notices = if has_notices { read_topic(client, NOTICES).await } else { Vec::new() };
-    Topics { events, notices }
+    Topics { events, notices, refused: None }
 }
 
 /// Everything that one topic holds.

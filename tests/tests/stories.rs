@@ -3,6 +3,7 @@
 
 mod stories {
     mod check;
+    mod dead_letters;
     mod demo;
     mod doors;
     mod flights;

@@ -319,9 +319,17 @@ impl Guest {
     fn sources(&self) -> Result<String, String> {
         let root = root();
         let mut files = Vec::new();
-        for folder in [self.folder.join("src"), root.join("sdk/plugin/src"), root.join("wit")] {
+        for folder in [self.folder.join("src"), root.join("sdk/plugin/src")] {
             collect(&folder, &mut files)?;
         }
+        // The contract itself: what is said about it, and its earlier versions, make no byte.
+        let mut contract = Vec::new();
+        collect(&root.join("wit"), &mut contract)?;
+        contract.retain(|file| {
+            file.extension().is_some_and(|ext| ext == "wit")
+                && file.parent() == Some(root.join("wit").as_path())
+        });
+        files.append(&mut contract);
         let manifests = [
             self.folder.join("Cargo.toml"),
             self.folder.join("Cargo.lock"),

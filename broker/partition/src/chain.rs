@@ -14,7 +14,7 @@ use weir_plugin_host::{
     StageVerdict,
 };
 use weir_wire::admin::{BreakerReport, FailurePolicy};
-use weir_wire::ids::{ChainRevision, Digest, PluginName, Timestamp};
+use weir_wire::ids::{ChainRevision, Digest, PluginName, Timestamp, TopicName};
 use weir_wire::record_batch::Record;
 use weir_wire::verdict::Rejection;
 
@@ -57,6 +57,7 @@ pub struct Link {
     judge: Judge,
     policy: FailurePolicy,
     stage: Box<dyn Stage>,
+    dead_letter: Option<TopicName>,
     listener: Option<Arc<dyn Listener>>,
     breaker: Breaker,
     meter: Meter,
@@ -91,12 +92,23 @@ impl Link {
             judge,
             policy,
             stage,
+            dead_letter: None,
             listener: None,
             breaker: Breaker::default(),
             meter: Meter::default(),
             metered: StageCounters::default(),
             fault_lines: FaultLines::default(),
         }
+    }
+
+    /// The same, with the topic that keeps the events it refuses.
+    pub fn with_dead_letter(self, topic: Option<TopicName>) -> Self {
+        Self { dead_letter: topic, ..self }
+    }
+
+    /// Who judges here, and the topic that keeps what is refused, if one does.
+    pub(crate) fn dead_letter(&self) -> Option<(&Judge, &TopicName)> {
+        self.dead_letter.as_ref().map(|topic| (&self.judge, topic))
     }
 
     /// The same, and its failures are told to `listener`.

@@ -24,7 +24,7 @@ use crate::chain::Chain;
 use crate::recall::read_one;
 use crate::replay::{ReplayError, replay};
 use crate::saver::Saver;
-use crate::worker::{PluginUse, Request, Snapshot, Worker, shutting_down};
+use crate::worker::{PluginUse, RelayLosses, Request, Snapshot, Worker, shutting_down};
 
 /// Requests waiting for a worker. Enough to fill a group while the previous one is judged; more
 /// only hides a slow partition from its publishers.
@@ -197,6 +197,13 @@ impl Partition {
     pub async fn relayed(&self, ordinal: u64) {
         // A worker that is gone has no use for the mark: it is only ever a saving.
         let _ = self.inbox.send(Request::Relayed(ordinal)).await;
+    }
+
+    /// These side events will not get into their topics. Counted, for operators.
+    pub async fn lost(&self, losses: RelayLosses) {
+        if losses != RelayLosses::default() {
+            let _ = self.inbox.send(Request::Lost(losses)).await;
+        }
     }
 
     /// The log, for readers.

@@ -30,4 +30,4 @@ pub use chain::{Chain, Judge, Link};
 pub use door::{OpenError, Partition, PartitionOptions, Pending};
 pub use meter::Meter;
 pub use replay::ReplayError;
-pub use worker::{PluginUse, Snapshot};
+pub use worker::{PluginUse, RelayLosses, Snapshot};

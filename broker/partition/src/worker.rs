@@ -57,10 +57,21 @@ pub struct Snapshot {
     pub next_ordinal: u64,
     /// The relay starts here: side events below are in their topics.
     pub relayed: u64,
+    /// Side events that did not get into their topics since the partition was opened.
+    pub losses: RelayLosses,
     /// Events judged since the partition was opened.
     pub counts: JudgedCounts,
     /// Why it stands still.
     pub stopped: Option<Fault>,
+}
+
+/// Side events that did not get into their topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RelayLosses {
+    /// Their topic was gone, or they were too large for it.
+    pub lost: u64,
+    /// The plugins of their topic refused or dropped them.
+    pub refused: u64,
 }
 
 /// How one plugin does in a partition.
@@ -87,6 +98,7 @@ pub(crate) enum Request {
     Publish(Box<Batch>, oneshot::Sender<Result<Answer, Fault>>),
     ChangeChain(Chain, Bytes, oneshot::Sender<Result<Offset, Fault>>),
     Relayed(u64),
+    Lost(RelayLosses),
     PluginUse(PluginName, oneshot::Sender<Box<PluginUse>>),
     OutboxFrom(u64, oneshot::Sender<Vec<Position>>),
     Close(oneshot::Sender<()>),
@@ -119,6 +131,7 @@ pub(crate) struct Worker {
     waiting: VecDeque<(Position, Waiting)>,
     /// What the relay has reached; the view learns it from the next commit.
     relayed: u64,
+    losses: RelayLosses,
     /// Behind the last commit that a reader or a publisher would miss.
     worth_proving: Position,
     /// What the last commit that was appended says to be durable.
@@ -153,12 +166,14 @@ impl Worker {
             outbox_pending: view.outbox().pending(),
             next_ordinal: view.next_ordinal(),
             relayed: view.relayed(),
+            losses: RelayLosses::default(),
             counts: JudgedCounts::default(),
             stopped: None,
         });
         let worker = Self {
             place,
             relayed: view.relayed(),
+            losses: RelayLosses::default(),
             // What was replayed may be the end of a crash, and nothing behind it to prove it.
             worth_proving: match saver.has_news() && view.next_offset() > Offset(0) {
                 true => view.next(),
@@ -289,6 +304,10 @@ impl Worker {
                     self.say_when_durable(at, Waiting::Operator(reply, offset));
                 }
                 Request::Relayed(ordinal) => self.relayed_to(ordinal),
+                Request::Lost(losses) => {
+                    self.losses.lost += losses.lost;
+                    self.losses.refused += losses.refused;
+                }
                 Request::PluginUse(plugin, reply) => {
                     let _ = reply.send(Box::new(self.plugin_use(&plugin)));
                 }
@@ -418,6 +437,8 @@ impl Worker {
     fn answer(&mut self, verdicts: Verdicts, now: Timestamp, passed: Passed) -> Answer {
         counters::add(&mut self.counts, &verdicts);
         self.counts.passed_open += passed.open;
+        self.counts.dead_letters += passed.dead_letters;
+        self.counts.dead_letters_lost += passed.dead_letters_lost;
         Answer {
             first_offset: self.view.next_offset(),
             verdicts,
@@ -632,6 +653,7 @@ impl Worker {
             outbox_pending: self.view.next_ordinal() - self.relayed,
             next_ordinal: self.view.next_ordinal(),
             relayed: self.relayed,
+            losses: self.losses,
             counts: self.counts,
             stopped: self.stopped.clone(),
         };

@@ -11,3 +11,13 @@ wasmtime::component::bindgen!({
     ownership: Borrowing { duplicate_if_necessary: true },
     imports: { default: trappable },
 });
+
+/// What a rule exports beside its world if it likes. Found by name, since no world asks for it.
+pub mod migrating {
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "package weir:host; world migrating { export weir:plugin/migration@0.1.1; }",
+        world: "weir:host/migrating",
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
+}

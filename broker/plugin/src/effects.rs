@@ -109,6 +109,13 @@ impl Effects {
         self.emitted_bytes = 0;
     }
 
+    /// Bytes of the keys and values that the event changed so far.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        let value_bytes = |value: &Stored| value.as_ref().map_or(0, |(value, _)| value.len());
+        let bytes = self.pending.iter().map(|change| change.key.len() + value_bytes(&change.value));
+        bytes.sum::<usize>() as u64
+    }
+
     /// The batch is over: its changes, and the state is let go.
     pub(crate) fn finish(&mut self) -> Vec<Change> {
         self.discard();

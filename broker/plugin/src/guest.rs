@@ -27,9 +27,19 @@ pub(crate) struct Guest {
     pub(crate) wasi: Inert,
     /// The batch in work.
     pub(crate) batch: Option<BatchContext>,
-    /// Whether `process` runs. Outside of it (in `configure`, in a language's own start-up) there
-    /// is no event whose context, state or outbox this could be.
-    judging: bool,
+    at: Call,
+}
+
+/// What the guest was called for, and so what it may ask of us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    /// `configure`, a schema, a language's own start-up: there is nothing whose context, state or
+    /// outbox this could be.
+    Outside,
+    /// `process`: an event.
+    Judging,
+    /// `migrate`: an entry of earlier state, which nobody published and from which nothing follows.
+    Migrating,
 }
 
 impl Guest {
@@ -42,7 +52,7 @@ impl Guest {
             deadline: Deadline::default(),
             wasi: Inert::default(),
             batch: None,
-            judging: false,
+            at: Call::Outside,
         }
     }
 
@@ -51,7 +61,7 @@ impl Guest {
         self.memory = Memory::new(memory_bytes);
         self.wasi = Inert::default();
         self.lines.begin_event();
-        self.judging = false;
+        self.at = Call::Outside;
     }
 
     /// An event is judged from here on.
@@ -62,24 +72,35 @@ impl Guest {
         if let Some(batch) = &self.batch {
             self.wasi.begin_event(batch.now, batch.partition, at.offset_hint);
         }
-        self.judging = true;
+        self.at = Call::Judging;
+    }
+
+    /// An entry of earlier state is taken over from here on.
+    pub(crate) fn begin_migration(&mut self) {
+        self.memory.begin_call();
+        self.lines.begin_event();
+        self.effects.begin_event(false);
+        if let Some(batch) = &self.batch {
+            self.wasi.begin_event(batch.now, batch.partition, 0);
+        }
+        self.at = Call::Migrating;
     }
 
     /// The guest has answered, or failed.
     pub(crate) fn end_call(&mut self) {
         self.lines.end_event();
-        self.judging = false;
+        self.at = Call::Outside;
     }
 
     fn batch(&self) -> Result<&BatchContext> {
         match &self.batch {
-            Some(batch) if self.judging => Ok(batch),
+            Some(batch) if self.at != Call::Outside => Ok(batch),
             _ => Err(outside("context")),
         }
     }
 
-    fn effects(&mut self, import: &str) -> Result<&mut Effects> {
-        if self.judging { Ok(&mut self.effects) } else { Err(outside(import)) }
+    fn state(&mut self) -> Result<&mut Effects> {
+        if self.at == Call::Outside { Err(outside("state")) } else { Ok(&mut self.effects) }
     }
 }
 
@@ -99,28 +120,34 @@ impl context::Host for Guest {
         Ok(self.batch()?.partition.0)
     }
     fn publisher(&mut self) -> Result<String> {
-        Ok(self.batch()?.publisher.as_str().to_owned())
+        match self.at {
+            Call::Migrating => Err(outside("context.publisher")),
+            Call::Outside | Call::Judging => Ok(self.batch()?.publisher.as_str().to_owned()),
+        }
     }
 }
 
 impl state::Host for Guest {
     fn get(&mut self, key: Vec<u8>) -> Result<Option<Vec<u8>>> {
-        Ok(self.effects("state")?.get(&key).map(<[u8]>::to_vec))
+        Ok(self.state()?.get(&key).map(<[u8]>::to_vec))
     }
     fn set(&mut self, key: Vec<u8>, value: Vec<u8>, ttl_ms: Option<u64>) -> Result<()> {
-        Ok(self.effects("state")?.set(key, value, ttl_ms)?)
+        Ok(self.state()?.set(key, value, ttl_ms)?)
     }
     fn delete(&mut self, key: Vec<u8>) -> Result<()> {
-        Ok(self.effects("state")?.delete(key)?)
+        Ok(self.state()?.delete(key)?)
     }
     fn increment(&mut self, key: Vec<u8>, by: i64, ttl_ms: Option<u64>) -> Result<i64> {
-        Ok(self.effects("state")?.increment(key, by, ttl_ms)?)
+        Ok(self.state()?.increment(key, by, ttl_ms)?)
     }
 }
 
 impl outbox::Host for Guest {
     fn emit(&mut self, topic: String, event: types::EventResult) -> Result<()> {
-        Ok(self.effects("outbox")?.emit(&topic, owned(event))?)
+        match self.at {
+            Call::Judging => Ok(self.effects.emit(&topic, owned(event))?),
+            Call::Outside | Call::Migrating => Err(outside("outbox")),
+        }
     }
 }
 

@@ -9,12 +9,13 @@ use wasmtime::component::{Component, HasSelf, Linker};
 use weir_wire::ids::{Digest, PluginName};
 
 use crate::artefact::Artefact;
-use crate::bindings::{Filter, FilterPre};
+use crate::bindings::Filter;
 use crate::check::{CompileError, check, invalid};
 use crate::engine::Ticking;
 use crate::fault::one_line;
 use crate::guest::Guest;
-use crate::plugin::Plugin;
+use crate::plugin::{Exports, Plugin};
+use crate::schema::schema_of;
 use crate::wasi;
 
 /// What a host may be told.
@@ -36,10 +37,16 @@ impl Default for HostOptions {
 #[error("the WebAssembly engine does not start: {0}")]
 pub struct HostError(String);
 
-/// An artefact that does not load here. Compile its component again.
+/// Why an artefact does not become a plugin.
 #[derive(Debug, thiserror::Error)]
-#[error("the compiled plugin does not load here, compile it again: {0}")]
-pub struct LoadError(String);
+pub enum LoadError {
+    /// It is of another engine or CPU. Compile its component again.
+    #[error("the compiled plugin does not load here, compile it again: {0}")]
+    Artefact(String),
+    /// It exports `migration` and cannot be asked for its schema. Fix the component.
+    #[error("the plugin does not say the schema of its state: {0}")]
+    Schema(String),
+}
 
 /// The engine, and what components are linked to. Cheap to clone.
 #[derive(Clone)]
@@ -77,7 +84,8 @@ impl Host {
         Artefact::of(&component).map_err(|error| invalid(one_line(&error)))
     }
 
-    /// Makes a plugin of a compiled component: milliseconds, 50 for Python.
+    /// Makes a plugin of a compiled component: milliseconds, 50 for Python; and an instance's start
+    /// more if it exports `migration`, since only an instance can tell its schema.
     pub fn load(
         &self,
         name: PluginName,
@@ -85,8 +93,9 @@ impl Host {
         artefact: &Artefact,
     ) -> Result<Plugin, LoadError> {
         let load = || self.link(&artefact.load(self.inner.engine.engine())?);
-        let filter = load().map_err(|error| LoadError(one_line(&error)))?;
-        Ok(Plugin::new(name, digest, filter, self.inner.engine.clone()))
+        let exports = load().map_err(|error| LoadError::Artefact(one_line(&error)))?;
+        let schema = schema_of(&exports, &name, &self.inner.engine).map_err(LoadError::Schema)?;
+        Ok(Plugin::new(name, digest, exports, schema, self.inner.engine.clone()))
     }
 
     /// The name under which the artefact of a component is kept: another engine, other settings
@@ -100,8 +109,8 @@ impl Host {
         self.inner.options.component_bytes_max
     }
 
-    fn link(&self, component: &Component) -> wasmtime::Result<FilterPre<Guest>> {
-        FilterPre::new(self.inner.linker.instantiate_pre(component)?)
+    fn link(&self, component: &Component) -> wasmtime::Result<Exports> {
+        Exports::of(component, self.inner.linker.instantiate_pre(component)?)
     }
 }
 

@@ -9,6 +9,7 @@ mod cache;
 mod host;
 mod check;
 mod artefact;
+mod schema;
 mod missing;
 mod stage;
 mod plugin;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_wire::ids::{PartitionId, Principal, Timestamp, TopicName};
+use weir_wire::keyspace::Schema;
 use weir_wire::record_batch::{Event, Record};
 
 pub use artefact::Artefact;
@@ -68,6 +70,50 @@ pub trait Stage: Send {
     /// The batch is over: lets go of the state and gives the kept changes, each key once,
     /// in order of first change.
     fn finish(&mut self) -> Vec<Change>;
+
+    /// Takes over one entry of an earlier version's state. Called in the place of `judge`, in a
+    /// batch whose state is the new one. The error of a plugin that has nothing of the kind is
+    /// [`MigrateError::Absent`], and so is the default.
+    fn migrate(&mut self, entry: &OldEntry<'_>) -> Result<Migrated, MigrateError> {
+        let _ = entry;
+        Err(MigrateError::Absent)
+    }
+}
+
+/// One entry of an earlier version's state.
+#[derive(Debug, Clone, Copy)]
+pub struct OldEntry<'a> {
+    /// The form in which that version kept it.
+    pub schema: &'a Schema,
+    /// Its key.
+    pub key: &'a [u8],
+    /// Its value.
+    pub value: &'a [u8],
+    /// What is left of its time to live, if it has one.
+    pub ttl_ms: Option<u64>,
+}
+
+/// What taking over one entry came to. Its effects are pending, like an event's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// Bytes of the keys and values that it changed.
+    pub bytes: u64,
+    /// The fuel it took.
+    pub fuel: u64,
+}
+
+/// Why an entry of an earlier version's state was not taken over. It has no effects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MigrateError {
+    /// The plugin takes over nothing.
+    #[error("it exports no weir:plugin/migration")]
+    Absent,
+    /// The plugin's own words.
+    #[error("it says: {0}")]
+    Refused(String),
+    /// It failed.
+    #[error(transparent)]
+    Fault(#[from] PluginFault),
 }
 
 /// What all events of a batch share.
@@ -188,6 +234,8 @@ causes! {
     Denied = "plugin-denied";
     /// Could not be instantiated or configured anew.
     Instantiate = "plugin-instantiate";
+    /// Could not take over the state of the version before.
+    Migrate = "plugin-migrate";
     /// The stored component is missing or does not load.
     Missing = "plugin-missing";
     /// Has failed so often that it is not called for a while.

@@ -7,8 +7,8 @@ use weir_wire::record_batch::Record;
 
 use crate::fault::fault;
 use crate::{
-    BatchContext, Change, Emitted, EventContext, FaultCause, PluginFault, Stage, StageVerdict,
-    StateBase,
+    BatchContext, Change, Emitted, EventContext, FaultCause, MigrateError, Migrated, OldEntry,
+    PluginFault, Stage, StageVerdict, StateBase,
 };
 
 /// See the module's text.
@@ -37,5 +37,9 @@ impl Stage for MissingStage {
 
     fn finish(&mut self) -> Vec<Change> {
         Vec::new()
+    }
+
+    fn migrate(&mut self, _: &OldEntry<'_>) -> Result<Migrated, MigrateError> {
+        Err(fault(FaultCause::Missing, self.why.clone()).into())
     }
 }

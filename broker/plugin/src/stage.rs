@@ -7,6 +7,8 @@
 //! Promises: after a fault the event has no effects and the instance is never called again; what
 //! earlier events of the batch did is kept, because it never was the instance's.
 
+mod migration;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +18,7 @@ use weir_wire::ids::RESERVED_HEADER_PREFIX;
 use weir_wire::record_batch::{Event, Header, Record};
 
 use crate::bindings::Filter;
+use crate::bindings::migrating::Migrating;
 use crate::bindings::weir::plugin::types::{EventParam, HeaderParam, Rejection, Verdict};
 use crate::deadline::Deadline;
 use crate::effects::{Effects, reserved_header};
@@ -26,8 +29,8 @@ use crate::lines::{Lines, Listener};
 use crate::plugin::{BindError, BindingSettings, Plugin};
 use crate::wasi::HANDLES_MAX;
 use crate::{
-    BatchContext, Change, Emitted, EventContext, FaultCause, PluginFault, Refusal, Stage,
-    StageVerdict, StateBase,
+    BatchContext, Change, Emitted, EventContext, FaultCause, MigrateError, Migrated, OldEntry,
+    PluginFault, Refusal, Stage, StageVerdict, StateBase,
 };
 
 /// Bytes of a rejection's code at most; more is cut.
@@ -61,6 +64,7 @@ pub struct WasmStage {
 struct Running {
     store: Store<Guest>,
     filter: Filter,
+    migrating: Option<Migrating>,
     /// Above this it is recycled between two batches.
     recycle_bytes: usize,
 }
@@ -129,11 +133,11 @@ impl WasmStage {
         let configured = configure(&mut store, &self.plugin, &self.settings);
         store.data_mut().end_call();
         match configured {
-            Ok(filter) => {
+            Ok((filter, migrating)) => {
                 let bytes = store.data().memory.bytes();
                 let half = self.settings.limits.memory_bytes as usize / 2;
                 let recycle_bytes = half.max(RECYCLE_BYTES_MIN).max(bytes * 2);
-                self.running = Some(Running { store, filter, recycle_bytes });
+                self.running = Some(Running { store, filter, migrating, recycle_bytes });
                 Ok(())
             }
             Err(error) => {
@@ -240,6 +244,17 @@ impl Stage for WasmStage {
         guest.batch = None;
         guest.effects.finish()
     }
+
+    fn migrate(&mut self, entry: &OldEntry<'_>) -> Result<Migrated, MigrateError> {
+        let answer = self.take_over(entry);
+        if let Err(error) = &answer {
+            if matches!(error, MigrateError::Fault(_)) {
+                self.rest();
+            }
+            self.guest_mut().effects.discard();
+        }
+        answer
+    }
 }
 
 impl std::fmt::Debug for WasmStage {
@@ -248,22 +263,27 @@ impl std::fmt::Debug for WasmStage {
     }
 }
 
-/// Instantiates and hands over the config, both under one deadline.
-fn configure(
-    store: &mut Store<Guest>,
-    plugin: &Plugin,
-    settings: &BindingSettings,
-) -> Result<Filter, BindError> {
-    let limits = &settings.limits;
+/// Gives a store its limits, and what start-up may use of them.
+pub(crate) fn start(store: &mut Store<Guest>, deadline_ms: u64) {
     store.limiter(|guest| &mut guest.memory);
     store.set_hostcall_fuel(HANDOVER_BYTES_MAX);
     store.set_max_component_handles(HANDLES_MAX);
     store.set_fuel(CONFIGURE_FUEL).expect("fuel is on in this engine");
     store.epoch_deadline_callback(|mut store| Ok(store.data_mut().deadline.passed_now()));
-    store.data_mut().deadline = Deadline::of_ms(limits.configure_ms);
-    store.set_epoch_deadline(ticks(limits.configure_ms));
-    let filter = match plugin.filter().instantiate(&mut *store) {
-        Ok(filter) => filter,
+    store.data_mut().deadline = Deadline::of_ms(deadline_ms);
+    store.set_epoch_deadline(ticks(deadline_ms));
+}
+
+/// Instantiates and hands over the config, both under one deadline.
+fn configure(
+    store: &mut Store<Guest>,
+    plugin: &Plugin,
+    settings: &BindingSettings,
+) -> Result<(Filter, Option<Migrating>), BindError> {
+    let limits = &settings.limits;
+    start(store, limits.configure_ms);
+    let (filter, migrating) = match plugin.exports().instantiate(store) {
+        Ok(exports) => exports,
         Err(error) => {
             let refused_bytes = store.data().memory.refused_bytes();
             let why =
@@ -275,7 +295,7 @@ fn configure(
         }
     };
     match filter.call_configure(&mut *store, &settings.config) {
-        Ok(Ok(())) => Ok(filter),
+        Ok(Ok(())) => Ok((filter, migrating)),
         Ok(Err(words)) => Err(BindError::Refused(cut(words, REFUSED_BYTES_MAX))),
         Err(error) => {
             let refused_bytes = store.data().memory.refused_bytes();

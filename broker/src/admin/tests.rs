@@ -63,6 +63,7 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
         config: Value::Null,
         on_failure: FailurePolicy::Closed,
         emit: vec![],
+        dead_letter: None,
         limits: Limits::default(),
         paused: false,
     };
@@ -110,7 +111,7 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
     check("PluginDescription", &PluginDescription { name: plugin, versions: vec![] });
     check("PluginVersion", &version);
     check("Limits", &Limits::default());
-    check("BindingSpec", &BindingSpec::default());
+    check("BindingSpec", &BindingSpec { dead_letter: Some(None), ..BindingSpec::default() });
     check("Binding", &binding);
     check("Chain", &Chain::default());
     let changes = serde_json::to_value(Limits::default()).unwrap();

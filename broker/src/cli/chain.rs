@@ -91,6 +91,13 @@ pub struct Bind {
     /// is; of a new binding, it has its default.
     #[arg(long = "limit", value_name = "KEY=VALUE")]
     limits: Vec<LimitFlag>,
+    /// A topic that keeps every event the plugin refuses, whole and with the reason, for `weir
+    /// dead-letter`.
+    #[arg(long, value_name = "TOPIC")]
+    dead_letter: Option<TopicName>,
+    /// Keep refused events no longer; those that are kept already stay.
+    #[arg(long, conflicts_with = "dead_letter")]
+    no_dead_letter: bool,
 }
 
 /// `--on-failure`.
@@ -120,6 +127,7 @@ Examples:
   weir plugin bind flights daily-limit@2 --config @limits.json --limit memory_bytes=128MiB
   weir plugin bind flights daily-limit@2 --limit fuel=20000000    # one limit, all else as it is
   weir plugin bind flights daily-limit        # swap for the newest version, all else as it is
+  weir plugin bind flights daily-limit --dead-letter refused
 
 {}",
         limits::help()
@@ -201,6 +209,10 @@ impl Bind {
             on_failure: self.on_failure.map(Into::into),
             emit: self.emit,
             limits: (!self.limits.is_empty()).then(|| limits(&self.limits)),
+            dead_letter: match (self.dead_letter, self.no_dead_letter) {
+                (None, false) => None,
+                (topic, _) => Some(topic),
+            },
         };
         Ok((self.topic, name, spec))
     }
@@ -252,6 +264,7 @@ fn shown(topic: &TopicName, chain: &admin::Chain) -> String {
         ("DIGEST", Align::Left),
         ("ON FAILURE", Align::Left),
         ("EMITS TO", Align::Left),
+        ("DEAD LETTERS", Align::Left),
         ("CONFIG", Align::Left),
     ]);
     for link in &chain.bindings {
@@ -270,6 +283,7 @@ fn shown(topic: &TopicName, chain: &admin::Chain) -> String {
                 FailurePolicy::Open => "open".to_owned(),
             },
             if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
+            link.dead_letter.as_ref().map_or("-".to_owned(), ToString::to_string),
             link.config.to_string(),
         ]);
     }
@@ -322,6 +336,7 @@ mod tests {
             on_failure: FailurePolicy::Closed,
             emit: vec![TopicName::parse("notices").unwrap()],
             limits: Limits::default(),
+            dead_letter: Some(TopicName::parse("refused").unwrap()),
             paused: false,
         };
         admin::Chain { revision: ChainRevision(3), bindings: vec![binding] }
@@ -332,8 +347,8 @@ mod tests {
         let topic = TopicName::parse("flights").unwrap();
         expect![[r#"
             chain of flights, revision 3
-            ORDER  PLUGIN         DIGEST        ON FAILURE  EMITS TO  CONFIG
-                0  daily-limit@2  abababababab  closed      notices   {"limit":2}
+            ORDER  PLUGIN         DIGEST        ON FAILURE  EMITS TO  DEAD LETTERS  CONFIG
+                0  daily-limit@2  abababababab  closed      notices   refused       {"limit":2}
         "#]]
         .assert_eq(&shown(&topic, &chain()));
         expect![[r#"

@@ -228,6 +228,7 @@ mod tests {
             on_failure: FailurePolicy::Open,
             emit: vec![],
             limits: Limits::default(),
+            dead_letter: None,
             paused: false,
         };
         PluginReport {

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use weir_wire::ids::{Offset, PartitionId, TopicName};
@@ -58,6 +59,11 @@ struct HeaderLine<'e> {
     value: Text<'e>,
 }
 
+/// Bytes as they stand in a line.
+pub fn text<S: Serializer>(bytes: &Option<Bytes>, out: S) -> Result<S::Ok, S::Error> {
+    Text(bytes.as_deref()).serialize(out)
+}
+
 /// Bytes that are text if they can be.
 struct Text<'e>(Option<&'e [u8]>);
 
@@ -78,7 +84,6 @@ impl Serialize for Text<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
     use expect_test::{Expect, expect};
     use weir_wire::ids::Timestamp;
     use weir_wire::record_batch::Header;

@@ -22,6 +22,7 @@ mod serve;
 mod topic;
 mod publish;
 mod consume;
+mod dead_letter;
 mod status;
 mod clock;
 mod check;
@@ -91,6 +92,9 @@ enum Command {
     Topic(topic::Topic),
     Publish(publish::Publish),
     Consume(consume::Consume),
+    /// Look at the events that plugins refused, and send them again.
+    #[command(subcommand, arg_required_else_help = true)]
+    DeadLetter(dead_letter::DeadLetter),
     /// Upload plugins, and bind them to topics.
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(plugin::Plugin),
@@ -182,6 +186,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Topic(topic) => topic.run(context, output).await,
             Command::Publish(publish) => publish.run(context, output).await,
             Command::Consume(consume) => consume.run(context).await,
+            Command::DeadLetter(letters) => letters.run(context, output).await,
             Command::Plugin(plugin) => plugin.run(context, output).await,
             Command::Status(status) => status.run(context, output).await,
             Command::Clock(clock) => clock.run(context, output).await,
@@ -356,17 +361,18 @@ mod tests {
             Usage: weir [OPTIONS] <COMMAND>
 
             Commands:
-              serve    Run a broker in this terminal until Ctrl-C
-              topic    Create, list, describe and delete topics
-              publish  Publish the lines of a file, and count what became of each
-              consume  Print the events of a topic, one line of JSON each
-              plugin   Upload plugins, and bind them to topics
-              status   Show the broker at a glance, and what an operator has to act on
-              clock    Show the broker's clock beside the machine's, or confirm the machine's
-              check    Verify a data directory while no broker runs in it; changes nothing
-              dump     Print the commits of a log while no broker runs; changes nothing
-              demo     Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap
-              help     Print this message or the help of the given subcommand(s)
+              serve        Run a broker in this terminal until Ctrl-C
+              topic        Create, list, describe and delete topics
+              publish      Publish the lines of a file, and count what became of each
+              consume      Print the events of a topic, one line of JSON each
+              dead-letter  Look at the events that plugins refused, and send them again
+              plugin       Upload plugins, and bind them to topics
+              status       Show the broker at a glance, and what an operator has to act on
+              clock        Show the broker's clock beside the machine's, or confirm the machine's
+              check        Verify a data directory while no broker runs in it; changes nothing
+              dump         Print the commits of a log while no broker runs; changes nothing
+              demo         Show the whole story on real flights: a broker, a rule, refusals, a mail, a hot swap
+              help         Print this message or the help of the given subcommand(s)
 
             Options:
                   --json            Print answers as JSON, for programs

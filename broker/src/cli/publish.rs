@@ -18,7 +18,7 @@ use super::context;
 use super::input::{Chunks, Format, Input, LineRule, Numbered, Pointer};
 use super::output::Output;
 use super::progress;
-use super::tally::{RefusedFile, Tally};
+use super::tally::{Line, RefusedFile, Tally};
 
 /// Events whose verdicts are awaited at a time, 40 bytes each: enough to keep the windows of 64
 /// partitions full while one of them is slow.
@@ -228,7 +228,7 @@ impl Sending {
     }
 
     fn settle(&mut self, line: u64, outcome: &Result<Outcome, ClientError>) -> Result<(), Failure> {
-        if let Some(refused) = self.tally.count(line, outcome) {
+        if let Some(refused) = self.tally.count(Line { line }, outcome) {
             self.refused.write(&refused)?;
         }
         if self.pending.is_empty() {

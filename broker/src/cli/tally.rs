@@ -1,4 +1,4 @@
-//! What became of the events of `weir publish`: counted, and with `--rejected` written down.
+//! What became of the events of `weir publish` or of a redrive: counted, and with `--rejected` written down.
 //!
 //! Promises: `sent` is the sum of all the others.
 
@@ -38,10 +38,18 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+/// Where in a file an event stands.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// Counted from 1.
+    pub line: u64,
+}
+
 /// One refused event, as a line of the `--rejected` file.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Refused<'o> {
-    line: u64,
+pub struct Refused<'o, P> {
+    #[serde(flatten)]
+    place: P,
     code: &'o str,
     message: &'o str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,12 +59,12 @@ pub struct Refused<'o> {
 }
 
 impl Tally {
-    /// Counts what became of the event of `line`; gives the refusal, if it is one.
-    pub fn count<'o>(
+    /// Counts what became of the event at `place`; gives the refusal, if it is one.
+    pub fn count<'o, P>(
         &mut self,
-        line: u64,
+        place: P,
         outcome: &'o Result<Outcome, ClientError>,
-    ) -> Option<Refused<'o>> {
+    ) -> Option<Refused<'o, P>> {
         self.sent += 1;
         let refused = match outcome.as_ref().map(|outcome| &outcome.verdict) {
             Ok(Verdict::Accepted) => {
@@ -76,14 +84,14 @@ impl Tally {
                 return None;
             }
             Ok(Verdict::Rejected(why)) => Refused {
-                line,
+                place,
                 code: &why.code,
                 message: &why.message,
                 plugin: Some(&why.plugin),
                 retry_after_ms: why.retry_after_ms,
             },
             Ok(Verdict::Aborted) => Refused {
-                line,
+                place,
                 code: ABORTED,
                 message: "another event of its all-or-nothing batch was refused",
                 plugin: None,
@@ -134,7 +142,7 @@ impl RefusedFile {
     }
 
     /// Adds a line.
-    pub fn write(&mut self, refused: &Refused<'_>) -> Result<(), Failure> {
+    pub fn write<P: Serialize>(&mut self, refused: &Refused<'_, P>) -> Result<(), Failure> {
         self.with(|file| {
             serde_json::to_writer(&mut *file, refused)?;
             file.write_all(b"\n")
@@ -209,7 +217,7 @@ mod tests {
         let mut file = RefusedFile::create(Some(&path)).unwrap();
         let mut tally = Tally::default();
         for (line, outcome) in (1..).zip(&outcomes) {
-            if let Some(refused) = tally.count(line, outcome) {
+            if let Some(refused) = tally.count(Line { line }, outcome) {
                 file.write(&refused).unwrap();
             }
         }

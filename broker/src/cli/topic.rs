@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
-use weir_wire::admin::{Durability, TopicDescription, TopicSpec};
+use weir_wire::admin::{Durability, PartitionDescription, TopicDescription, TopicSpec};
 use weir_wire::ids::TopicName;
 
 use super::Failure;
@@ -156,7 +156,9 @@ fn described(topic: &TopicDescription) -> String {
         ("DROPPED", Align::Right),
         ("REJECTED", Align::Right),
         ("FAULTED", Align::Right),
+        ("KEPT", Align::Right),
         ("OUTBOX", Align::Right),
+        ("LOST", Align::Right),
         ("STATE", Align::Left),
     ]);
     for partition in &topic.partitions {
@@ -170,7 +172,9 @@ fn described(topic: &TopicDescription) -> String {
             thousands(partition.judged.dropped),
             thousands(partition.judged.rejected),
             thousands(partition.judged.faulted),
+            thousands(partition.judged.dead_letters),
             thousands(partition.outbox_pending),
+            thousands(lost(partition)),
             partition
                 .stopped
                 .as_ref()
@@ -178,8 +182,16 @@ fn described(topic: &TopicDescription) -> String {
         ]);
     }
     text += &table.to_string();
-    text += "\nACCEPTED to FAULTED count what was judged since the broker started.\n";
+    text += "\nACCEPTED to FAULTED count what was judged since the broker started, KEPT the refused events\n\
+             that became dead letters, OUTBOX side events (and dead letters) on their way, LOST those\n\
+             that their topics refused or could not take; the log names each.\n";
     text
+}
+
+/// Side events and dead letters that are in no topic.
+fn lost(partition: &PartitionDescription) -> u64 {
+    let relayed = partition.side_events_lost + partition.side_events_refused;
+    relayed + partition.judged.dead_letters_lost
 }
 
 fn durability(durability: Durability) -> &'static str {
@@ -193,7 +205,7 @@ fn durability(durability: Durability) -> &'static str {
 mod tests {
     use super::*;
     use expect_test::expect;
-    use weir_wire::admin::{JudgedCounts, PartitionDescription};
+    use weir_wire::admin::JudgedCounts;
     use weir_wire::ids::{ChainRevision, Offset, PartitionId, Timestamp, TopicId};
 
     fn flights() -> TopicDescription {
@@ -211,8 +223,15 @@ mod tests {
                 partition_time: Timestamp(0),
                 chain_revision: ChainRevision(2),
                 stopped: None,
-                judged: JudgedCounts { accepted: 9_531, rejected: 469, ..JudgedCounts::default() },
-                outbox_pending: 0,
+                judged: JudgedCounts {
+                    accepted: 9_531,
+                    rejected: 469,
+                    dead_letters: 469,
+                    ..JudgedCounts::default()
+                },
+                outbox_pending: 12,
+                side_events_lost: 1,
+                side_events_refused: 2,
             }],
         }
     }
@@ -229,10 +248,12 @@ mod tests {
             durability  durable
             kept        for ever, up to 1.0 GiB a partition
 
-            PARTITION  EARLIEST   NEXT   STORED  CHAIN  ACCEPTED  DROPPED  REJECTED  FAULTED  OUTBOX  STATE
-                    0         0  9,531  1.3 MiB     r2     9,531        0       469        0       0  serving
+            PARTITION  EARLIEST   NEXT   STORED  CHAIN  ACCEPTED  DROPPED  REJECTED  FAULTED  KEPT  OUTBOX  LOST  STATE
+                    0         0  9,531  1.3 MiB     r2     9,531        0       469        0   469      12     3  serving
 
-            ACCEPTED to FAULTED count what was judged since the broker started.
+            ACCEPTED to FAULTED count what was judged since the broker started, KEPT the refused events
+            that became dead letters, OUTBOX side events (and dead letters) on their way, LOST those
+            that their topics refused or could not take; the log names each.
         "#]].assert_eq(&described(&flights()));
         expect![[r#"
             topic flights is created with 1 partition

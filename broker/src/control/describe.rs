@@ -47,5 +47,7 @@ fn describe_partition(number: PartitionId, partition: &Partition) -> PartitionDe
         stopped: snapshot.stopped.map(|fault| fault.to_string()),
         judged: snapshot.counts,
         outbox_pending: snapshot.outbox_pending,
+        side_events_lost: snapshot.losses.lost,
+        side_events_refused: snapshot.losses.refused,
     }
 }

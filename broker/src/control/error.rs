@@ -71,8 +71,11 @@ impl From<CatalogError> for ControlError {
             E::Partitions(_) => (Kind::Invalid, "invalid-topic"),
             E::InternalTopic(_) => (Kind::Invalid, "invalid-topic"),
             E::ChainOrder(_) => (Kind::Invalid, "invalid-chain"),
+            E::OwnDeadLetters { .. } => (Kind::Invalid, "invalid-topic"),
             E::TopicExists(_) => (Kind::Conflict, "topic-exists"),
-            E::TopicInUse { .. } => (Kind::Conflict, "topic-in-use"),
+            E::TopicInUse { .. } | E::TopicKeepsDeadLetters { .. } => {
+                (Kind::Conflict, "topic-in-use")
+            }
             E::AlreadyPushed { .. } => (Kind::Conflict, "already-pushed"),
             E::VersionInUse { .. } => (Kind::Conflict, "version-in-use"),
             E::Outdated => (Kind::Conflict, "outdated"),

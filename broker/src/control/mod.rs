@@ -222,6 +222,7 @@ impl Control {
             (None, Some(present)) => present.emit.clone(),
             (None, None) => Vec::new(),
         };
+        let kept = present.as_ref().and_then(|present| present.dead_letter.clone());
         let paused = present.as_ref().is_some_and(|present| present.paused);
         let (order, config, on_failure, limits) = match present {
             Some(present) => (present.order, present.config, present.on_failure, present.limits),
@@ -239,6 +240,7 @@ impl Control {
             emit,
             limits,
             paused,
+            dead_letter: spec.dead_letter.unwrap_or(kept),
         };
         // A paused one is tried too: it has to be fit when it is resumed.
         let tried = Binding { paused: false, ..binding.clone() };

@@ -317,8 +317,17 @@ async fn read(
 fn counts(topic: &TopicDescription) -> JudgedCounts {
     let mut sum = JudgedCounts::default();
     for partition in &topic.partitions {
-        let JudgedCounts { accepted, dropped, rejected, faulted, passed_open, aborted, duplicates } =
-            partition.judged;
+        let JudgedCounts {
+            accepted,
+            dropped,
+            rejected,
+            faulted,
+            passed_open,
+            aborted,
+            duplicates,
+            dead_letters,
+            dead_letters_lost,
+        } = partition.judged;
         sum.accepted += accepted;
         sum.dropped += dropped;
         sum.rejected += rejected;
@@ -326,6 +335,8 @@ fn counts(topic: &TopicDescription) -> JudgedCounts {
         sum.passed_open += passed_open;
         sum.aborted += aborted;
         sum.duplicates += duplicates;
+        sum.dead_letters += dead_letters;
+        sum.dead_letters_lost += dead_letters_lost;
     }
     sum
 }

@@ -133,6 +133,27 @@ pub enum CatalogError {
         /// The plugin that may emit.
         plugin: PluginName,
     },
+    /// A chain keeps dead letters in the topic.
+    #[error(
+        "plugin {plugin} on topic {by} keeps its dead letters in topic {topic}: bind it there with another topic for them, or with none, first"
+    )]
+    TopicKeepsDeadLetters {
+        /// What was to be deleted.
+        topic: TopicName,
+        /// Whose chain keeps them there.
+        by: TopicName,
+        /// The plugin whose they are.
+        plugin: PluginName,
+    },
+    /// A topic cannot keep its own dead letters: they would be judged by the very plugin that
+    /// refused them.
+    #[error(
+        "the dead letters of plugin {plugin} cannot be kept in the topic it judges: give them another topic"
+    )]
+    OwnDeadLetters {
+        /// The plugin.
+        plugin: PluginName,
+    },
     /// No plugin of this name.
     #[error("there is no plugin {0}: push it first")]
     UnknownPlugin(PluginName),
@@ -174,8 +195,10 @@ pub enum CatalogError {
         /// Whose chain.
         topic: TopicName,
     },
-    /// Plugins may not emit to the broker's own topics.
-    #[error("topic {0} is the broker's own: plugins cannot emit to it")]
+    /// Plugins may not emit to the broker's own topics, nor are dead letters kept there.
+    #[error(
+        "topic {0} is the broker's own: plugins cannot emit to it, nor keep dead letters there"
+    )]
     InternalTopic(TopicName),
     /// The chain names a plugin twice, or is not in the order in which it runs.
     #[error(
@@ -235,6 +258,13 @@ impl Catalog {
                     plugin: binding.plugin.clone(),
                 });
             }
+            if binding.dead_letter.as_ref() == Some(&topic.name) {
+                return Err(CatalogError::TopicKeepsDeadLetters {
+                    topic: topic.name.clone(),
+                    by: by.name.clone(),
+                    plugin: binding.plugin.clone(),
+                });
+            }
         }
         Ok(())
     }
@@ -262,7 +292,7 @@ impl Catalog {
     }
 
     fn check_chain(&self, topic: TopicId, chain: &Chain) -> Result<(), CatalogError> {
-        self.topic_by_id(topic).ok_or(CatalogError::UnknownTopicId(topic))?;
+        let judged = self.topic_by_id(topic).ok_or(CatalogError::UnknownTopicId(topic))?;
         let before = self.chain(topic).map_or(0, |now| now.revision.0);
         if before.checked_add(1) != Some(chain.revision.0) {
             return Err(CatalogError::Outdated);
@@ -277,7 +307,10 @@ impl Catalog {
             if self.version(&binding.plugin, binding.version)?.digest != binding.digest {
                 return Err(CatalogError::Outdated);
             }
-            for target in &binding.emit {
+            if binding.dead_letter.as_ref() == Some(&judged.name) {
+                return Err(CatalogError::OwnDeadLetters { plugin: binding.plugin.clone() });
+            }
+            for target in binding.emit.iter().chain(&binding.dead_letter) {
                 if target.is_internal() {
                     return Err(CatalogError::InternalTopic(target.clone()));
                 }
@@ -500,6 +533,7 @@ mod tests {
             on_failure: Default::default(),
             emit: emit.iter().map(|topic| TopicName::parse(topic).unwrap()).collect(),
             limits: Default::default(),
+            dead_letter: None,
             paused: false,
         }
     }
@@ -582,7 +616,29 @@ mod tests {
         );
         refused(
             chain(17, 1, vec![binding("limit", 1, 1, &["__catalog"])]),
-            expect!["topic __catalog is the broker's own: plugins cannot emit to it"],
+            expect![
+                "topic __catalog is the broker's own: plugins cannot emit to it, nor keep dead letters there"
+            ],
+        );
+        let dead = |topic: &str| Binding {
+            dead_letter: Some(TopicName::parse(topic).unwrap()),
+            ..binding("limit", 1, 1, &[])
+        };
+        refused(
+            chain(17, 1, vec![dead("gone")]),
+            expect!["there is no topic gone: create it first"],
+        );
+        refused(
+            chain(17, 1, vec![dead("__catalog")]),
+            expect![
+                "topic __catalog is the broker's own: plugins cannot emit to it, nor keep dead letters there"
+            ],
+        );
+        refused(
+            chain(17, 1, vec![dead("notices")]),
+            expect![
+                "the dead letters of plugin limit cannot be kept in the topic it judges: give them another topic"
+            ],
         );
         let twice = vec![binding("limit", 1, 1, &[]), binding("limit", 2, 2, &[])];
         refused(
@@ -601,6 +657,26 @@ mod tests {
         refused(
             CatalogChange::ProducerIdsReserved { up_to: 100 },
             expect!["the catalog has changed meanwhile: read it again and repeat the request"],
+        );
+    }
+
+    #[test]
+    fn a_topic_that_keeps_dead_letters_stays_until_nobody_sends_any() {
+        let mut catalog = an_airline();
+        let mut kept = binding("limit", 1, 1, &[]);
+        kept.dead_letter = Some(TopicName::parse("notices").unwrap());
+        catalog.apply(&chain(16, 2, vec![kept]));
+        let gone = CatalogChange::TopicDeleted { id: TopicId(17) };
+        expect!["plugin limit on topic flights keeps its dead letters in topic notices: bind it there with another topic for them, or with none, first"]
+            .assert_eq(&catalog.check(&gone).unwrap_err().to_string());
+        catalog.apply(&chain(16, 3, vec![binding("limit", 1, 1, &[])]));
+        assert_eq!(catalog.check(&gone), Ok(()));
+        // What a rollback would bind again keeps nothing either.
+        catalog.apply(&gone);
+        let previous = catalog.previous(TopicId(16), &plugin("limit")).unwrap().clone();
+        assert_eq!(
+            catalog.check(&chain(16, 4, vec![previous])).unwrap_err().to_string(),
+            "there is no topic notices: create it first"
         );
     }
 

@@ -125,6 +125,20 @@ impl Client {
         call::fetch_offsets(&self.link, group, topic).await
     }
 
+    /// Stores how far a group has come: the next offset of each of these partitions. For programs that
+    /// keep count themselves; [`Consumer::commit`] stores what it was given.
+    ///
+    /// # Errors
+    /// `unknown-topic` as [`ClientError::Fault`].
+    pub async fn commit_offsets(
+        &self,
+        group: &GroupName,
+        topic: &TopicName,
+        next: &[(PartitionId, Offset)],
+    ) -> Result<(), ClientError> {
+        call::commit_offsets(&self.link, group, topic, next).await
+    }
+
     /// Ends the connection, and with it whatever producers and consumers still have in flight:
     /// close those first.
     pub async fn close(self) {

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::bindings::weir::plugin::log::Level;
-use crate::{Event, Filter, Verdict};
+use crate::{Event, Filter, Migrate, OldEntry, Verdict};
 
 /// The broker as a rule sees it. Tests change and read its fields between events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +37,34 @@ impl Host {
     /// Where the rule does, and where a broker would call it a fault.
     pub fn judge<F: Filter>(&mut self, rule: &mut F, event: Event) -> Verdict {
         self.run(|| rule.process(event))
+    }
+
+    /// Has `rule` take over the state, which a version with the schema `old_schema` has left here:
+    /// afterwards the state is what the rule made of it.
+    ///
+    /// # Errors
+    /// The rule's own, at the first entry that it refuses; the state is then as it was.
+    ///
+    /// # Panics
+    /// Where the rule does, and where a broker would call it a fault.
+    pub fn migrate<F: Migrate>(&mut self, rule: &mut F, old_schema: &str) -> Result<(), String> {
+        let old = std::mem::take(&mut self.state);
+        for (key, (value, gone_at)) in &old {
+            if gone_at.is_some_and(|at| at <= self.now) {
+                continue;
+            }
+            let entry = OldEntry {
+                schema: old_schema.to_string(),
+                key: key.clone(),
+                value: value.clone(),
+                ttl_ms: gone_at.map(|at| at - self.now),
+            };
+            if let Err(why) = self.run(|| rule.migrate(entry)) {
+                self.state = old;
+                return Err(why);
+            }
+        }
+        Ok(())
     }
 
     /// Runs `body` with this host behind the functions of this crate.
@@ -195,6 +223,50 @@ mod tests {
         }));
         assert!(caught.is_err());
         assert_eq!(host.run(context::topic), "flights");
+    }
+
+    /// Keys that begin with one letter become one; `?` is refused.
+    struct Letters;
+
+    impl crate::Filter for Letters {
+        fn configure(_: &str) -> Result<Self, String> {
+            Ok(Letters)
+        }
+        fn process(&mut self, _: crate::Event) -> crate::Verdict {
+            crate::Verdict::Accept
+        }
+    }
+
+    impl crate::Migrate for Letters {
+        const SCHEMA: &str = "per-letter";
+
+        fn migrate(&mut self, old: crate::OldEntry) -> Result<(), String> {
+            let count = old.counter().filter(|_| old.key[0] != b'?').ok_or("what is this?")?;
+            state::increment(&old.key[..1], count, old.ttl_ms);
+            Ok(())
+        }
+    }
+
+    crate::export!(Letters, migration);
+
+    #[test]
+    fn a_rule_takes_over_earlier_state_or_leaves_it_as_it_was() {
+        let mut host = Host { now: 100, ..Host::default() };
+        host.run(|| {
+            state::increment(b"ann", 1, Some(10));
+            state::increment(b"alf", 2, Some(50));
+            state::increment(b"bob", 3, None);
+        });
+        host.now = 120;
+        host.migrate(&mut Letters, "").unwrap();
+        let counter = |n: i64| n.to_le_bytes().to_vec();
+        let expected =
+            [(b"a".to_vec(), (counter(2), Some(150))), (b"b".to_vec(), (counter(3), None))];
+        assert_eq!(host.state, expected.into(), "what expired is not taken over");
+        host.run(|| state::increment(b"?", 1, None));
+        let before = host.clone();
+        assert_eq!(host.migrate(&mut Letters, "per-letter"), Err("what is this?".to_string()));
+        assert_eq!(host, before);
     }
 
     #[test]

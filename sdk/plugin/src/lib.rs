@@ -96,6 +96,25 @@ pub mod bindings {
     });
 }
 
+// The one export that a rule may have beside its world, so that it goes with any world.
+#[doc(hidden)]
+#[allow(
+    unsafe_code,
+    missing_docs,
+    clippy::allow_attributes_without_reason,
+    reason = "generated; its pointers are the canonical ABI's"
+)]
+pub mod migration_bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "package weir:sdk; world migrating { export weir:plugin/migration@0.1.1; }",
+        world: "weir:sdk/migrating",
+        pub_export_macro: true,
+        export_macro_name: "export_migration",
+        default_bindings_module: "weir_plugin::migration_bindings",
+    });
+}
+
 #[doc(hidden)]
 pub use export::Instance;
 
@@ -117,4 +136,88 @@ pub trait Filter: Sized + 'static {
 
     /// Judges one event. It is given away, so that [`Verdict::Replace`] costs no copy.
     fn process(&mut self, event: Event) -> Verdict;
+}
+
+/// A rule whose state has a form with a name, and which takes over the state of versions that kept
+/// it in another one. Name it in `export!(Rule, migration)`.
+///
+/// A version of another schema begins with an empty state, and the broker hands it each entry of the
+/// one before, in the order of keys. What the version before had stays as it was, for a rollback.
+///
+/// Days become weeks:
+///
+/// ```
+/// use weir_plugin::{Event, Filter, Migrate, OldEntry, Verdict, export, state};
+///
+/// struct Weekly;
+///
+/// impl Filter for Weekly {
+///     fn configure(_: &str) -> Result<Self, String> {
+///         Ok(Weekly)
+///     }
+///     fn process(&mut self, event: Event) -> Verdict {
+///         state::increment(&(event.timestamp / 604_800_000).to_le_bytes(), 1, None);
+///         Verdict::Accept
+///     }
+/// }
+///
+/// impl Migrate for Weekly {
+///     const SCHEMA: &str = "per-week";
+///
+///     fn migrate(&mut self, old: OldEntry) -> Result<(), String> {
+///         // Version 1 declared no schema, and counted by day.
+///         let ("", Some(day), Some(count)) = (old.schema.as_str(), old.key_as_u64(), old.counter())
+///         else {
+///             return Err(format!("a key of the schema {:?} that is none of mine", old.schema));
+///         };
+///         state::increment(&(day / 7).to_le_bytes(), count, old.ttl_ms);
+///         Ok(())
+///     }
+/// }
+///
+/// export!(Weekly, migration);
+///
+/// let mut host = weir_plugin::fake::Host::default();
+/// host.run(|| {
+///     state::increment(&14_u64.to_le_bytes(), 2, None);
+///     state::increment(&15_u64.to_le_bytes(), 3, None);
+/// });
+/// host.migrate(&mut Weekly, "").unwrap();
+/// assert_eq!(host.run(|| state::counter(&2_u64.to_le_bytes())), 5);
+/// ```
+pub trait Migrate: Filter {
+    /// The name of the form in which this version keeps its state: up to 64 of a-z A-Z 0-9 . _ -.
+    const SCHEMA: &str;
+
+    /// Takes over one entry. [`state`] is the new one, as the entries before have left it;
+    /// [`context`] has no publisher, and there is no [`outbox`].
+    ///
+    /// An `Err` refuses the change to this version, and the one before stays at work: one sentence
+    /// for the operator.
+    fn migrate(&mut self, old: OldEntry) -> Result<(), String>;
+}
+
+/// One entry of an earlier version's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldEntry {
+    /// The form in which that version kept it; empty if it declared none.
+    pub schema: String,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// What is left of its time to live, to be handed on to [`state`]; none: for ever.
+    pub ttl_ms: Option<u64>,
+}
+
+impl OldEntry {
+    /// The value as [`state::increment`] keeps one, if it is one.
+    pub fn counter(&self) -> Option<i64> {
+        self.value.as_slice().try_into().ok().map(i64::from_le_bytes)
+    }
+
+    /// The key as a number of 8 bytes, little endian, if it is one.
+    pub fn key_as_u64(&self) -> Option<u64> {
+        self.key.as_slice().try_into().ok().map(u64::from_le_bytes)
+    }
 }

@@ -29,7 +29,7 @@ mod limits;
 mod plugin_log;
 mod plugin_report;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::ids::{
     ChainRevision, Digest, Offset, PartitionId, PluginName, Timestamp, TopicId, TopicName,
@@ -163,6 +163,13 @@ pub struct PartitionDescription {
     pub judged: JudgedCounts,
     /// Side events not yet in their topics.
     pub outbox_pending: u64,
+    /// Side events that no topic took, since the broker started: theirs was gone, or they were too
+    /// large for it.
+    #[serde(default)]
+    pub side_events_lost: u64,
+    /// Side events that their topics' own plugins refused or dropped, since the broker started.
+    #[serde(default)]
+    pub side_events_refused: u64,
 }
 
 /// Events judged since the broker started.
@@ -182,6 +189,12 @@ pub struct JudgedCounts {
     pub aborted: u64,
     /// Answered from the record: retries.
     pub duplicates: u64,
+    /// Refused ones that were kept as dead letters.
+    #[serde(default)]
+    pub dead_letters: u64,
+    /// Refused ones that were not, since they had come through too many topics already.
+    #[serde(default)]
+    pub dead_letters_lost: u64,
 }
 
 /// A plugin and its versions, oldest first.
@@ -239,6 +252,14 @@ pub struct BindingSpec {
     pub emit: Vec<TopicName>,
     /// What it may use up; a limit that is not named stays as it is. A new binding has the defaults.
     pub limits: Option<LimitChanges>,
+    /// The topic that keeps the events it refuses; `null` keeps none. A new binding's default is none.
+    #[serde(deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<Option<TopicName>>,
+}
+
+/// A field that is there: not said is one thing, and said to be `null` another.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// One link of a chain.
@@ -260,6 +281,9 @@ pub struct Binding {
     pub emit: Vec<TopicName>,
     /// What it may use up.
     pub limits: Limits,
+    /// The topic that keeps the events it refuses.
+    #[serde(default)]
+    pub dead_letter: Option<TopicName>,
     /// Whether an operator has paused it: it keeps its place, config, limits and state, and events
     /// pass it by. That is no failure: its failure policy has no part in it.
     #[serde(default)]

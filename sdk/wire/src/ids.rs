@@ -19,6 +19,8 @@ pub const PARTITIONS_MAX: u32 = 4096;
 pub const INTERNAL_TOPIC_PREFIX: &str = "__";
 /// Headers that start so are written by the broker alone: a publisher's batch with one is refused.
 pub const RESERVED_HEADER_PREFIX: &str = "weir-";
+/// Names a side event's cause: topic, partition and ordinal in its outbox, as `flights/3#17`.
+pub const CAUSE_HEADER: &str = "weir-cause";
 
 /// A name, digest or number that is not one. The text says what is allowed; the caller fixes it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +32,7 @@ pub struct InvalidId {
 }
 
 impl InvalidId {
-    fn new(what: &'static str, given: &str, rule: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str, given: &str, rule: &'static str) -> Self {
         // A hostile name may be long; the answer to it is not.
         Self { what, given: given.chars().take(80).collect(), rule }
     }

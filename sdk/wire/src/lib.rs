@@ -5,11 +5,13 @@
 //! Not here on purpose: sockets, tokio, clocks, files.
 
 pub mod admin;
+pub mod dead_letter;
 pub mod record_batch;
 pub mod frame;
 pub mod fault;
 pub mod verdict;
 pub mod partitioner;
+pub mod keyspace;
 pub mod ids;
 /// The control frames, generated from `proto/weir.proto` by `cargo xtask codegen`.
 #[allow(missing_docs, clippy::all, reason = "generated: the schema has the docs")]

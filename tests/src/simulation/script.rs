@@ -47,6 +47,8 @@ pub struct Script {
     pub producers: (u32, u64),
     /// Events of a user and day.
     pub limit: u64,
+    /// Whether refused events are kept.
+    pub dead_letters: bool,
     /// By tick.
     pub actions: Vec<(u64, Action)>,
     /// A bug that is planted in the broker.
@@ -79,6 +81,7 @@ impl Script {
             partitions: chance.u32(1..3),
             producers: (chance.u32(1..4), chance.u64(10..50)),
             limit: chance.u64(1..6),
+            dead_letters: chance.bool(),
             actions,
             bug: None,
             disk_lies: None,

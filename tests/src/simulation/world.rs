@@ -330,10 +330,10 @@ impl World {
 
     fn set_up(&mut self) -> Result<(), String> {
         let broker = self.wait_until_open()?;
-        let (partitions, limit) = (self.script.partitions, self.script.limit);
+        let (partitions, spec) = (self.script.partitions, binding(&self.script));
         self.operate("topics and plugin are there", async move {
             let control = &broker.control;
-            for (name, partitions) in [("notices", 1), ("events", partitions)] {
+            for (name, partitions) in [("notices", 1), ("events", partitions), ("refused", 2)] {
                 let spec = TopicSpec {
                     name: TopicName::parse(name).unwrap(),
                     partitions,
@@ -344,7 +344,7 @@ impl World {
                 control.create_topic(spec).await.unwrap();
             }
             control.push_plugin(rule(), daily_limit()).await.unwrap();
-            control.bind(&events_topic(), rule(), binding(limit)).await.unwrap();
+            control.bind(&events_topic(), rule(), spec).await.unwrap();
         })
     }
 
@@ -386,10 +386,10 @@ impl World {
             Action::NetworkIsFair => self.net.set_weather(Weather::FAIR),
             Action::Swap => {
                 if let (Some(host), Some(broker)) = (&self.broker, self.opened()) {
-                    let limit = self.script.limit;
+                    let spec = binding(&self.script);
                     // It may not come to an end before the next crash: then it is all or nothing.
                     host.runtime.spawn(async move {
-                        let _ = broker.control.bind(&events_topic(), rule(), binding(limit)).await;
+                        let _ = broker.control.bind(&events_topic(), rule(), spec).await;
                     });
                 }
             }
@@ -462,7 +462,9 @@ impl World {
         let host = Host::new(self.script.seed);
         let machine = self.machine(self.script.seed);
         let disk = self.disk.clone();
-        let widths = [("notices", 16, 1), ("events", 17, self.script.partitions)];
+        let widths =
+            [("notices", 16, 1), ("events", 17, self.script.partitions), ("refused", 18, 2)];
+        let mut letters = Vec::new();
         let mut topics = Topics::default();
         let mut findings = Vec::new();
         for (name, id, partitions) in widths {
@@ -500,11 +502,16 @@ impl World {
                     }
                     Ok((_, Some(differs))) => findings.push(Finding::ViewDiffers(differs)),
                     Ok((events, None)) if name == "events" => topics.events.push(events),
+                    Ok((events, None)) if name == "refused" => letters.push(events),
                     Ok((events, None)) => topics.notices.push(events),
                 }
             }
         }
         drop(disk);
+        // With nothing kept there must be nothing there either.
+        let nothing_kept = letters.iter().all(Vec::is_empty);
+        assert!(self.script.dead_letters || nothing_kept, "letters that nobody asked for");
+        topics.refused = self.script.dead_letters.then_some(letters);
         if findings.is_empty() {
             let ledger = self.town.ledger.lock().unwrap();
             findings.extend(ledger.check(&topics).into_iter().map(Finding::Violation));
@@ -555,9 +562,10 @@ fn rule() -> PluginName {
     PluginName::parse("daily-limit").unwrap()
 }
 
-fn binding(limit: u64) -> BindingSpec {
-    let config = serde_json::json!({"limit": limit, "time": "event", "notice": "notices"});
-    BindingSpec { config: Some(config), ..BindingSpec::default() }
+fn binding(script: &Script) -> BindingSpec {
+    let config = serde_json::json!({"limit": script.limit, "time": "event", "notice": "notices"});
+    let dead_letter = script.dead_letters.then(|| TopicName::parse("refused").unwrap());
+    BindingSpec { config: Some(config), dead_letter: Some(dead_letter), ..BindingSpec::default() }
 }
 
 fn events_in(batches: Vec<bytes::Bytes>) -> Vec<Stored> {

@@ -4,8 +4,10 @@
 //! Whose effects stand: if the chain admits an event, those of every stage; if a stage dropped or
 //! refused it, that stage's alone; if a stage failed, not that stage's, and nobody else's unless
 //! the event is admitted after all. An all-or-nothing batch that is refused leaves nothing but its
-//! remembered verdicts.
+//! remembered verdicts. An event that a link with a dead-letter topic refuses is kept there: one side
+//! event of the broker's own, behind those of the stage that refused.
 
+mod dead_letter;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use weir_wire::ids::{PartitionId, PluginName, Sequence, Timestamp, TopicName};
 use weir_wire::record_batch::{BatchBuilder, Event, Header, Record};
 use weir_wire::verdict::{Rejection, Verdict, Verdicts};
 
+use self::dead_letter::Refused;
 use crate::batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER};
 use crate::chain::{Chain, LinkVerdict};
 
@@ -51,10 +54,15 @@ pub(crate) enum Plan {
     Refuse(Fault),
 }
 
-/// Events that passed although a plugin failed.
+/// What the verdicts do not tell of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Passed {
+    /// Events that passed although a plugin failed.
     pub open: u64,
+    /// Refused ones that are kept as dead letters.
+    pub dead_letters: u64,
+    /// Refused ones that are not, since they have come through too many topics already.
+    pub dead_letters_lost: u64,
 }
 
 /// Where the partition is: what the chain is told beside the event.
@@ -85,7 +93,7 @@ pub(crate) fn admit(
         || judged.verdicts.accepted() > 0
         || !judged.state.is_empty()
         || !judged.outbox.is_empty();
-    let passed = Passed { open: judged.passed_open };
+    let passed = judged.passed;
     if !needed {
         return Plan::Answer(judged.verdicts, passed);
     }
@@ -192,8 +200,8 @@ struct SwollenBatch;
 fn swollen() -> Fault {
     Fault::new(
         Code::TooLarge,
-        "the plugins make more of this batch than can be stored at once; nothing of it was done. \
-         Send fewer events in one batch",
+        "the plugins make more of this batch than can be stored at once, dead letters included; \
+         nothing of it was done. Send fewer events in one batch",
     )
 }
 
@@ -205,7 +213,7 @@ struct Judged {
     outbox: Vec<SideEvent>,
     data: Bytes,
     max_timestamp: Timestamp,
-    passed_open: u64,
+    passed: Passed,
 }
 
 /// Judges the events from `skip` on.
@@ -230,7 +238,7 @@ fn judge(
     let mut admitted = Admitted::new(batch, skip);
     let mut outbox = Vec::new();
     let mut emitted = Vec::new();
-    let mut passed_open = 0;
+    let mut passed = Passed::default();
     let mut side_bytes = 0;
     for (index, record) in batch.records.iter().enumerate().skip(skip) {
         let hops = batch.hops(index);
@@ -265,7 +273,7 @@ fn judge(
                 verdicts.push(Verdict::Accepted);
             }
             Outcome::Changed { event, passed_open: open } => {
-                passed_open += u64::from(open);
+                passed.open += u64::from(open);
                 admitted.replace(&event);
                 verdicts.push(Verdict::Accepted);
             }
@@ -273,8 +281,25 @@ fn judge(
                 admitted.leave_out();
                 verdicts.push(Verdict::Dropped { plugin });
             }
-            Outcome::Rejected(why) => {
+            Outcome::Rejected { by, why } => {
                 admitted.leave_out();
+                match chain.links[by].dead_letter() {
+                    Some((judge, topic)) if hops < HOPS_MAX => {
+                        let refused = Refused { batch, index, record: &record, hops };
+                        let event = refused.letter(judge, place, &why, now);
+                        side_bytes += bytes_of(&event);
+                        passed.dead_letters += 1;
+                        outbox.push(SideEvent {
+                            ordinal: view.next_ordinal() + outbox.len() as u64,
+                            plugin: judge.plugin.clone(),
+                            topic: topic.clone(),
+                            hops: hops + 1,
+                            event,
+                        });
+                    }
+                    Some(_) => passed.dead_letters_lost += 1,
+                    None => {}
+                }
                 verdicts.push(Verdict::Rejected(why));
             }
         }
@@ -290,7 +315,7 @@ fn judge(
         return Ok(Judged { verdicts: aborted(&verdicts), ..Judged::default() });
     }
     let (data, max_timestamp) = admitted.finish();
-    Ok(Judged { verdicts, state, outbox, data, max_timestamp, passed_open })
+    Ok(Judged { verdicts, state, outbox, data, max_timestamp, passed })
 }
 
 fn bytes_of(event: &Event) -> usize {
@@ -333,9 +358,18 @@ fn aborted(verdicts: &Verdicts) -> Verdicts {
 /// What became of one event.
 enum Outcome {
     AsItCame,
-    Changed { event: Event, passed_open: bool },
-    Dropped { plugin: String },
-    Rejected(Rejection),
+    Changed {
+        event: Event,
+        passed_open: bool,
+    },
+    Dropped {
+        plugin: String,
+    },
+    /// By the link at this place.
+    Rejected {
+        by: usize,
+        why: Rejection,
+    },
 }
 
 /// Sends one event down the chain and settles whose effects stand.
@@ -381,17 +415,18 @@ fn judge_event(
             LinkVerdict::Says(StageVerdict::Reject(refusal)) => {
                 link.keep(emitted);
                 keep(link.plugin(), emitted);
-                Outcome::Rejected(Rejection {
+                let why = Rejection {
                     plugin: link.plugin().as_str().to_owned(),
                     code: refusal.code,
                     message: refusal.message,
                     retry_after_ms: refusal.retry_after_ms,
                     fault: false,
-                })
+                };
+                Outcome::Rejected { by: place, why }
             }
             LinkVerdict::Faulted(why) => {
                 link.discard();
-                Outcome::Rejected(why)
+                Outcome::Rejected { by: place, why }
             }
         };
         for (earlier, link) in before.iter_mut().enumerate() {

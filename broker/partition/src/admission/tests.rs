@@ -18,6 +18,7 @@ use weir_plugin_host::{
 };
 use weir_views::partition::PartitionView;
 use weir_wire::admin::FailurePolicy;
+use weir_wire::dead_letter::DeadLetter;
 use weir_wire::ids::{
     ChainRevision, Digest, Offset, PartitionId, PluginName, Principal, ProducerEpoch, ProducerId,
     Sequence, Timestamp, TopicName,
@@ -165,6 +166,14 @@ impl Script {
         }
     }
 
+    /// Every stage keeps what it refuses in the topic `dead`.
+    fn keeping(mut self) -> Self {
+        let dead = || Some(TopicName::parse("dead").expect("valid"));
+        let links = std::mem::take(&mut self.chain.links);
+        self.chain.links = links.into_iter().map(|link| link.with_dead_letter(dead())).collect();
+        self
+    }
+
     fn all_or_nothing(mut self) -> Self {
         self.mode = Mode::AllOrNothing;
         self
@@ -284,7 +293,19 @@ fn tell(commit: &weir_log::Commit) -> String {
     for side in &commit.outbox {
         let value =
             String::from_utf8_lossy(side.event.value.as_deref().unwrap_or_default()).into_owned();
-        parts.push(format!("emits #{} \"{value}\" hop {}", side.ordinal, side.hops));
+        parts.push(match DeadLetter::read(&side.event) {
+            None => format!("emits #{} \"{value}\" hop {}", side.ordinal, side.hops),
+            Some(letter) => {
+                let DeadLetter { topic, partition, plugin, version, code, reason, .. } =
+                    letter.expect("our own");
+                assert_eq!((side.topic.as_str(), side.plugin.as_str()), ("dead", plugin.as_str()));
+                format!(
+                    "keeps #{} [{value}] of {topic}/{partition}: {code} by {plugin}@{version}, \
+                     \"{reason}\", hop {}",
+                    side.ordinal, side.hops
+                )
+            }
+        });
     }
     parts.join("; ")
 }
@@ -474,4 +495,92 @@ fn the_room_a_commit_takes_counts_what_its_verdicts_say() {
     let empty = Commit::empty(Kind::Batch, Timestamp(0), ChainRevision(0), Offset(0));
     assert_eq!(stored_bytes(&empty), 0);
     assert_eq!(stored_bytes(&Commit { verdicts, ..empty }), 1_000 * (5 + 2 + 500));
+}
+
+#[test]
+fn a_refused_event_is_kept_as_its_publisher_sent_it_behind_what_the_stage_emitted() {
+    Script::new(&[("a", CLOSED), ("swapped", CLOSED), ("b", OPEN)])
+        .keeping()
+        .publish(&[
+            "a:swap,emit swapped:swap b:count,emit,reject",
+            "b:drop",
+            "a:count b:trap",
+            "swapped:trap",
+        ])
+        .tells(expect![[r#"
+            commit 0: no by b, dropped by b, accepted, plugin-trap by swapped; stores [a:count b:trap +weir-passed-open]; a = 1; b = 1; emits #0 "b 1" hop 1; keeps #1 [a:swap,emit swapped:swap b:count,emit,reject] of t/0: no by b@1, "b says no", hop 1; keeps #2 [swapped:trap] of t/0: plugin-trap by swapped@1, "plugin swapped@1 (010101010101) failed: unreachable", hop 1
+        "#]]);
+}
+
+#[test]
+fn a_retry_and_a_refused_whole_leave_no_second_letter_and_none() {
+    Script::new(&[("a", CLOSED)])
+        .keeping()
+        .publish_from(0, &["a:count", "a:reject"])
+        .publish_from(0, &["a:count", "a:reject"])
+        .all_or_nothing()
+        .publish_from(2, &["a:count", "a:reject"])
+        .tells(expect![[r#"
+            commit 0: accepted, no by a; stores [a:count]; a = 1; keeps #0 [a:reject] of t/0: no by a@1, "a says no", hop 1
+            recall: 2 of commit 0 from 0
+            commit 1: aborted, no by a
+        "#]]);
+}
+
+/// The sixth is not shown to the plugin any more, and is kept all the same.
+#[test]
+fn an_open_breaker_keeps_every_event() {
+    Script::new(&[("a", CLOSED)]).keeping().publish(&["a:trap"; 6]).tells(expect![[r#"
+            commit 0: plugin-trap by a, plugin-trap by a, plugin-trap by a, plugin-trap by a, plugin-trap by a, plugin-breaker-open by a; keeps #0 [a:trap] of t/0: plugin-trap by a@1, "plugin a@1 (010101010101) failed: unreachable", hop 1; keeps #1 [a:trap] of t/0: plugin-trap by a@1, "plugin a@1 (010101010101) failed: unreachable", hop 1; keeps #2 [a:trap] of t/0: plugin-trap by a@1, "plugin a@1 (010101010101) failed: unreachable", hop 1; keeps #3 [a:trap] of t/0: plugin-trap by a@1, "plugin a@1 (010101010101) failed: unreachable", hop 1; keeps #4 [a:trap] of t/0: plugin-trap by a@1, "plugin a@1 (010101010101) failed: unreachable", hop 1; keeps #5 [a:trap] of t/0: plugin-breaker-open by a@1, "plugin a@1 (010101010101) failed: it failed 5 times in a row", hop 1
+        "#]]);
+}
+
+#[test]
+fn a_letter_comes_to_an_end_with_its_hops() {
+    Script::new(&[("a", CLOSED)])
+        .keeping()
+        .relay(&[(0, 7), (1, 8)], &["a:reject", "a:reject"])
+        .tells(expect![[r#"
+            commit 0: no by a, no by a; keeps #0 [a:reject] of t/0: no by a@1, "a says no", hop 8
+        "#]]);
+}
+
+/// Six MiB of side events fit into a commit; three letters of 900 KiB beside them do not.
+#[test]
+fn letters_that_do_not_fit_into_a_commit_refuse_the_batch_and_leave_nothing() {
+    let large = format!("a:reject {}", "x".repeat(900 << 10));
+    let loud = "a:count,shout,shout,shout,shout,shout,shout,reject";
+    let payloads = [loud, &large, &large, &large];
+    let without = Script::new(&[("a", CLOSED)]).publish_from(0, &payloads);
+    assert!(without.story.starts_with("commit 0: no by a, no by a, no by a, no by a; a = 1;"));
+    Script::new(&[("a", CLOSED)])
+        .keeping()
+        .publish_from(0, &payloads)
+        .publish_from(0, &["a:count,reject"])
+        .tells(expect![[r#"
+            refuse: too-large
+            commit 0: no by a; a = 1; keeps #0 [a:count,reject] of t/0: no by a@1, "a says no", hop 1
+        "#]]);
+}
+
+#[test]
+fn a_letter_says_who_sent_the_event_and_which_component_refused_it() {
+    let mut script = Script::new(&[("a", CLOSED)]).keeping();
+    let origin = |first| Origin::Producer {
+        id: ProducerId(7),
+        epoch: ProducerEpoch(3),
+        first: Sequence::new(first),
+    };
+    let batch = batch(origin(0), Mode::PerEvent, &["plain", "a:reject"]);
+    let place = Place { topic: TopicName::parse("t").expect("valid"), partition: PartitionId(0) };
+    let plan = admit(&script.view, &mut script.chain, &place, &batch, Timestamp(1_000));
+    let Plan::Commit(commit, _) = plan else { panic!("{plan:?}") };
+    let side = &commit.outbox[0];
+    let letter = DeadLetter::read(&side.event).unwrap().unwrap();
+    let numbered = letter.producer.unwrap();
+    assert_eq!((numbered.id.0, numbered.epoch.0, numbered.sequence.number()), (7, 3, 1));
+    assert_eq!((letter.digest, letter.time), (Digest([1; 32]), Timestamp(1_000)));
+    assert_eq!((letter.publisher.as_str(), letter.hops, letter.failed), ("tester", 0, false));
+    let sent = batch.records.iter().nth(1).unwrap().to_event();
+    assert_eq!(weir_wire::dead_letter::original(side.event.clone()), sent);
 }

@@ -133,9 +133,7 @@ impl Producer {
         if let Route::To(partition) = options.route
             && partitions <= partition.0
         {
-            let sentence =
-                format!("{topic} has partitions 0 to {}, not {partition}", partitions - 1);
-            return Err(Fault::new(Code::UnknownPartition, sentence).into());
+            return Err(unknown_partition(&topic, partitions, partition));
         }
         let queues = (0..partitions).map(|_| OnceLock::new()).collect();
         let (lanes, keyless) = (Mutex::new(JoinSet::new()), AtomicU32::new(0));
@@ -152,6 +150,23 @@ impl Producer {
         let bytes = self.check(&event)?;
         let queue = self.queue(self.partition(&event));
         queue.send(event, bytes).await
+    }
+
+    /// The same into this partition, whatever the key and the options say.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and `unknown-partition`.
+    pub async fn send_to(
+        &self,
+        partition: PartitionId,
+        event: Event,
+    ) -> Result<Delivery, ClientError> {
+        let partitions = self.queues.len() as u32;
+        if partitions <= partition.0 {
+            return Err(unknown_partition(&self.topic, partitions, partition));
+        }
+        let bytes = self.check(&event)?;
+        self.queue(partition).send(event, bytes).await
     }
 
     /// Sends what waits for company, and waits until everything sent before has its answer.
@@ -241,4 +256,9 @@ impl Producer {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).spawn(lane.run());
         queue
     }
+}
+
+fn unknown_partition(topic: &TopicName, partitions: u32, partition: PartitionId) -> ClientError {
+    let sentence = format!("{topic} has partitions 0 to {}, not {partition}", partitions - 1);
+    Fault::new(Code::UnknownPartition, sentence).into()
 }
