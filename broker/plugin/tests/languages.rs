@@ -86,11 +86,35 @@ impl Candidate {
         BindingSettings { config: config.to_owned(), emit, limits: Limits::default() }
     }
 
+    /// With what the READMEs of daily-limit-js and -ts say for keys of more than 250 bytes.
+    fn settings_for_long_keys(&self, config: &str) -> BindingSettings {
+        let mut settings = Self::settings(config);
+        if self.is_script() {
+            settings.limits.fuel = 200_000_000;
+            settings.limits.deadline_ms = 1_000;
+        }
+        settings
+    }
+
+    /// Whether it runs in QuickJS: an interpreter with floats for numbers.
+    fn is_script(&self) -> bool {
+        self.language.starts_with("js") || self.language.starts_with("ts")
+    }
+
     /// All that can be seen of the rule, a line each: verdicts, notices, changes.
     fn transcript(&self, config: &str, batches: &[(u64, Vec<Event>)]) -> String {
+        self.transcript_within(Self::settings(config), batches)
+    }
+
+    fn transcript_within(
+        &self,
+        settings: BindingSettings,
+        batches: &[(u64, Vec<Event>)],
+    ) -> String {
+        let config = settings.config.clone();
         let mut stage = self
             .plugin
-            .stage(Self::settings(config))
+            .stage(settings)
             .unwrap_or_else(|error| panic!("{} does not take {config}: {error}", self.language));
         let mut base = Base::default();
         let mut said = String::new();
@@ -214,14 +238,15 @@ fn daily_limit_is_one_rule_in_every_language() {
     let few = |events: Vec<Event>| vec![(NEW_YEAR + 12_345, events)];
     agree(&candidates, "keys", |candidate| {
         let events = few(thrice(keys().iter().map(|key| any(Some(key), "", 7))));
-        candidate.transcript(r#"{"limit":1,"notice":"notices"}"#, &events)
+        let config = r#"{"limit":1,"notice":"notices"}"#;
+        candidate.transcript_within(candidate.settings_for_long_keys(config), &events)
     });
     agree(&candidates, "values", |candidate| {
         let events = few(thrice(values().into_iter().map(|value| any(Some(b"k"), value, 7))));
         ["/id", "/", "/a~1b/0", "/a/01", "/~01", "/é/\u{1f600}", "/id/x"]
             .map(|pointer| {
                 let config = format!(r#"{{"limit":1,"key":"{pointer}","notice":"notices"}}"#);
-                candidate.transcript(&config, &events)
+                candidate.transcript_within(candidate.settings_for_long_keys(&config), &events)
             })
             .concat()
     });
@@ -255,8 +280,8 @@ fn daily_limit_is_one_rule_in_every_language() {
         let events = few(thrice(times.map(|time| any(Some(b"t"), "", time))));
         let said = candidate.transcript(r#"{"limit":1,"time":"event"}"#, &events);
         assert!(!said.contains("Fault"), "{}: {said}", candidate.language);
-        if candidate.language.contains('s') && candidate.language != REFERENCE {
-            // js and ts: the same verdicts, with times of 53 bits in them.
+        if candidate.is_script() {
+            // The same verdicts, with times of 53 bits in them.
             return String::new();
         }
         said

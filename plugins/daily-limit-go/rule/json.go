@@ -223,19 +223,20 @@ func (r *reader) hex() rune {
 
 // quoted is a text as JSON, with the same escapes as the other daily-limits write.
 func quoted(text string) string {
+	const named = "\"\\\b\f\n\r\t"
 	var out strings.Builder
 	out.WriteByte('"')
-	for _, c := range text {
-		switch at := strings.IndexRune("\"\\\b\f\n\r\t", c); {
-		case 0 <= at:
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case 0x20 <= c && c != '"' && c != '\\':
+			out.WriteByte(c)
+		case 0 <= strings.IndexByte(named, c):
 			out.WriteByte('\\')
-			out.WriteByte(`"\bfnrt`[at])
-		case c < 0x20:
+			out.WriteByte(`"\bfnrt`[strings.IndexByte(named, c)])
+		default:
 			out.WriteString(`\u00`)
 			out.WriteByte("0123456789abcdef"[c>>4])
 			out.WriteByte("0123456789abcdef"[c&15])
-		default:
-			out.WriteRune(c)
 		}
 	}
 	out.WriteByte('"')

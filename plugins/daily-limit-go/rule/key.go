@@ -90,7 +90,11 @@ func follow(pointer string, document any) (any, bool) {
 // textOf has U+FFFD for what is no UTF-8: one for each longest beginning of a character, as in
 // browsers. (Go's own ranges have one for each byte.)
 func textOf(bytes []byte) string {
+	if utf8.Valid(bytes) {
+		return string(bytes)
+	}
 	var text strings.Builder
+	text.Grow(3 * len(bytes))
 	for 0 < len(bytes) {
 		c, size := utf8.DecodeRune(bytes)
 		if c == utf8.RuneError && size == 1 {
@@ -115,7 +119,8 @@ func isBeginning(bytes []byte) bool {
 
 // short is one line of text for a message, cut where it is long.
 func short(key []byte) string {
-	text := []rune(textOf(key))
+	// A character has four bytes at most: behind the last one shown nothing is looked at.
+	text := []rune(textOf(key[:min(len(key), 4*(shortChars+1))]))
 	for i, c := range text {
 		if unicode.IsControl(c) {
 			text[i] = utf8.RuneError

@@ -14,12 +14,12 @@ export function textOf(bytes) {
   if (!/[^\u0000-\u007f]/.test(text)) {
     return { text, isWhole: true };
   }
-  text = '';
+  const codes = [];
   let isWhole = true;
   for (let i = 0; i < bytes.length; ) {
     const first = bytes[i++];
     if (first < 0x80) {
-      text += String.fromCharCode(first);
+      codes.push(first);
       continue;
     }
     // How many bytes follow, and between what the next one lies.
@@ -51,31 +51,39 @@ export function textOf(bytes) {
       low = 0x80;
       high = 0xbf;
     }
-    text += isCharacter ? String.fromCodePoint(code) : '\ufffd';
+    codes.push(isCharacter ? code : 0xfffd);
     isWhole = isWhole && isCharacter;
+  }
+  text = '';
+  for (let i = 0; i < codes.length; i += PIECE_BYTES) {
+    text += String.fromCodePoint(...codes.slice(i, i + PIECE_BYTES));
   }
   return { text, isWhole };
 }
 
 // The text must have no lone surrogates: what comes out of textOf and JSON has none.
 export function bytesOf(text) {
-  const bytes = [];
-  for (const character of text) {
-    const code = character.codePointAt(0);
+  const bytes = new Uint8Array(3 * text.length); // what a UTF-16 unit takes at most
+  let at = 0;
+  for (let i = 0; i < text.length; i++) {
+    let code = text.charCodeAt(i);
     if (code < 0x80) {
-      bytes.push(code);
-    } else if (code < 0x800) {
-      bytes.push(0xc0 | (code >> 6), 0x80 | (code & 0x3f));
-    } else if (code < 0x10000) {
-      bytes.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 0x3f), 0x80 | (code & 0x3f));
-    } else {
-      bytes.push(
-        0xf0 | (code >> 18),
-        0x80 | ((code >> 12) & 0x3f),
-        0x80 | ((code >> 6) & 0x3f),
-        0x80 | (code & 0x3f),
-      );
+      bytes[at++] = code;
+      continue;
     }
+    if (code < 0x800) {
+      bytes[at++] = 0xc0 | (code >> 6);
+    } else {
+      if (0xd800 <= code && code < 0xdc00) {
+        code = 0x10000 + ((code - 0xd800) << 10) + text.charCodeAt(++i) - 0xdc00;
+        bytes[at++] = 0xf0 | (code >> 18);
+        bytes[at++] = 0x80 | ((code >> 12) & 0x3f);
+      } else {
+        bytes[at++] = 0xe0 | (code >> 12);
+      }
+      bytes[at++] = 0x80 | ((code >> 6) & 0x3f);
+    }
+    bytes[at++] = 0x80 | (code & 0x3f);
   }
-  return Uint8Array.from(bytes);
+  return bytes.slice(0, at);
 }

@@ -76,9 +76,15 @@ function follow(pointer: string, json: Json): Json | undefined {
 
 // One line of text for a message, cut where it is long.
 export function shortOf(key: Uint8Array): string {
-  const characters = [...textOf(key).text].map((c) => (/\p{Cc}/u.test(c) ? '\ufffd' : c));
+  // A character has four bytes at most: behind the last one shown nothing is looked at.
+  const { text } = textOf(key.subarray(0, 4 * (SHORT_CHARS + 1)));
+  const characters = [...text].map((c) => (isControl(c) ? '\ufffd' : c));
   const short = characters.slice(0, SHORT_CHARS).join('');
   return SHORT_CHARS < characters.length ? `${short}…` : short;
+}
+
+function isControl(c: string): boolean {
+  return c < ' ' || ('\u007f' <= c && c <= '\u009f');
 }
 
 // The state key for a day.

@@ -3,42 +3,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `weir:plugin/context@0.1.0`
+// Imported Functions from `weir:plugin/context@0.1.1`
 
-__attribute__((__import_module__("weir:plugin/context@0.1.0"), __import_name__("now")))
+__attribute__((__import_module__("weir:plugin/context@0.1.1"), __import_name__("now")))
 extern int64_t __wasm_import_weir_plugin_context_now(void);
 
-__attribute__((__import_module__("weir:plugin/context@0.1.0"), __import_name__("topic")))
+__attribute__((__import_module__("weir:plugin/context@0.1.1"), __import_name__("topic")))
 extern void __wasm_import_weir_plugin_context_topic(uint8_t *);
 
-__attribute__((__import_module__("weir:plugin/context@0.1.0"), __import_name__("partition")))
+__attribute__((__import_module__("weir:plugin/context@0.1.1"), __import_name__("partition")))
 extern int32_t __wasm_import_weir_plugin_context_partition(void);
 
-__attribute__((__import_module__("weir:plugin/context@0.1.0"), __import_name__("publisher")))
+__attribute__((__import_module__("weir:plugin/context@0.1.1"), __import_name__("publisher")))
 extern void __wasm_import_weir_plugin_context_publisher(uint8_t *);
 
-// Imported Functions from `weir:plugin/state@0.1.0`
+// Imported Functions from `weir:plugin/state@0.1.1`
 
-__attribute__((__import_module__("weir:plugin/state@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("weir:plugin/state@0.1.1"), __import_name__("get")))
 extern void __wasm_import_weir_plugin_state_get(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("weir:plugin/state@0.1.0"), __import_name__("set")))
+__attribute__((__import_module__("weir:plugin/state@0.1.1"), __import_name__("set")))
 extern void __wasm_import_weir_plugin_state_set(uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t);
 
-__attribute__((__import_module__("weir:plugin/state@0.1.0"), __import_name__("delete")))
+__attribute__((__import_module__("weir:plugin/state@0.1.1"), __import_name__("delete")))
 extern void __wasm_import_weir_plugin_state_delete(uint8_t *, size_t);
 
-__attribute__((__import_module__("weir:plugin/state@0.1.0"), __import_name__("increment")))
+__attribute__((__import_module__("weir:plugin/state@0.1.1"), __import_name__("increment")))
 extern int64_t __wasm_import_weir_plugin_state_increment(uint8_t *, size_t, int64_t, int32_t, int64_t);
 
-// Imported Functions from `weir:plugin/outbox@0.1.0`
+// Imported Functions from `weir:plugin/outbox@0.1.1`
 
-__attribute__((__import_module__("weir:plugin/outbox@0.1.0"), __import_name__("emit")))
+__attribute__((__import_module__("weir:plugin/outbox@0.1.1"), __import_name__("emit")))
 extern void __wasm_import_weir_plugin_outbox_emit(uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int64_t);
 
-// Imported Functions from `weir:plugin/log@0.1.0`
+// Imported Functions from `weir:plugin/log@0.1.1`
 
-__attribute__((__import_module__("weir:plugin/log@0.1.0"), __import_name__("write")))
+__attribute__((__import_module__("weir:plugin/log@0.1.1"), __import_name__("write")))
 extern void __wasm_import_weir_plugin_log_write(int32_t, uint8_t *, size_t);
 
 // Exported Functions from `filter`

@@ -97,7 +97,7 @@ typedef struct {
   } val;
 } filter_result_void_string_t;
 
-// Imported Functions from `weir:plugin/context@0.1.0`
+// Imported Functions from `weir:plugin/context@0.1.1`
 // The partition time in milliseconds since 1970-01-01T00:00:00Z: the broker's clock, which
 // never falls and is one value for all events of a batch.
 extern uint64_t weir_plugin_context_now(void);
@@ -106,7 +106,7 @@ extern uint32_t weir_plugin_context_partition(void);
 // Who published: the principal, not a name the client chose.
 extern void weir_plugin_context_publisher(filter_string_t *ret);
 
-// Imported Functions from `weir:plugin/state@0.1.0`
+// Imported Functions from `weir:plugin/state@0.1.1`
 extern bool weir_plugin_state_get(filter_list_u8_t *key, filter_list_u8_t *ret);
 // Keys take up to 256 bytes, values up to 64 KiB. `ttl-ms` counts in partition time from now;
 // none: for ever.
@@ -117,12 +117,12 @@ extern void weir_plugin_state_delete(filter_list_u8_t *key);
 // anew with each call that gives one; none keeps what the key has.
 extern int64_t weir_plugin_state_increment(filter_list_u8_t *key, int64_t by, uint64_t *maybe_ttl_ms);
 
-// Imported Functions from `weir:plugin/outbox@0.1.0`
+// Imported Functions from `weir:plugin/outbox@0.1.1`
 // Sends an event to another topic, exactly once if this one's effects stand. The binding names
 // the topics; any other traps.
 extern void weir_plugin_outbox_emit(filter_string_t *topic, weir_plugin_outbox_event_t *event);
 
-// Imported Functions from `weir:plugin/log@0.1.0`
+// Imported Functions from `weir:plugin/log@0.1.1`
 extern void weir_plugin_log_write(weir_plugin_log_level_t level, filter_string_t *message);
 
 // Exported Functions from `filter`
