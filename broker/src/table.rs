@@ -1,6 +1,11 @@
-//! Tables for people: columns as wide as they have to be, two spaces between them.
+//! Tables for people: columns as wide as they have to be, two spaces between them; and how numbers,
+//! bytes and times stand in them.
 
 use std::fmt;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use weir_wire::ids::Timestamp;
 
 /// How a column stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +82,13 @@ pub fn bytes(number: u64) -> String {
         unit += 1;
     }
     format!("{size:.1} {}", UNITS[unit])
+}
+
+/// A time to the second; the number itself where it lies beyond the calendar.
+pub fn when(time: Timestamp) -> String {
+    let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
+    let date = OffsetDateTime::from_unix_timestamp(seconds).ok();
+    date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_else(|| time.to_string())
 }
 
 #[cfg(test)]

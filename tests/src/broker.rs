@@ -190,6 +190,11 @@ impl Broker {
         fs::read_to_string(self.folder().join("serve.log")).unwrap()
     }
 
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.as_ref().expect("it was started").id()
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(self.child.as_ref().expect("it was started"))
     }

@@ -8,6 +8,7 @@ mod stories {
     mod doors;
     mod flights;
     mod lifecycle;
+    mod plugin_test;
     mod operators;
     mod wrong_things;
 }

@@ -27,7 +27,23 @@ const ROWS: &[(&str, &[&str], &str)] = &[
     ("R7", &["--test", "crash"], "crash::full_disk::"),
     ("R8", &["--lib"], "segment::tests::torn_tail::"),
     ("R9", &["--lib"], "segment::tests::bit_rot::"),
+    ("R25", &["--test", "plugins"], "plugins::failure_matrix::"),
     ("R26", &["--test", "crash"], "crash::swaps::"),
+    ("B1", &["--test", "plugins"], "plugins::bombs::b01_"),
+    ("B2", &["--test", "plugins"], "plugins::bombs::b02_"),
+    ("B3", &["--test", "plugins"], "plugins::bombs::b03_"),
+    ("B4", &["--test", "plugins"], "plugins::bombs::b04_"),
+    ("B5", &["--test", "plugins"], "plugins::bombs::b05_"),
+    ("B6", &["--test", "plugins"], "plugins::bombs::b06_"),
+    ("B7", &["--test", "plugins"], "plugins::bombs::b07_"),
+    ("B8", &["--test", "plugins"], "plugins::bombs::b08_"),
+    ("B9", &["--test", "plugins"], "plugins::bombs::b09_"),
+    ("B10", &["--test", "plugins"], "plugins::bombs::b10_"),
+    ("B11", &["--test", "plugins"], "plugins::uploads::b11_"),
+    ("B13", &["--test", "plugins"], "plugins::uploads::b13_"),
+    ("B14", &["--test", "plugins"], "plugins::bombs::b14_"),
+    ("B15", &["--test", "plugins"], "plugins::bombs::b15_"),
+    ("B16", &["--test", "plugins"], "plugins::bombs::b16_"),
 ];
 
 #[derive(Args)]

@@ -217,10 +217,14 @@ impl Link {
             FailurePolicy::Closed => "rejected",
             FailurePolicy::Open => "let pass",
         };
+        let instance = match fault.cause {
+            FaultCause::Missing | FaultCause::Instantiate => "there is no instance",
+            _ => "the instance is thrown away",
+        };
         self.tell(
             LineLevel::Error,
             &format!(
-                "{fault}; event {} of its batch, near offset {}, is {policy}, the instance thrown away",
+                "{fault}; event {} of its batch, near offset {}, is {policy}, {instance}",
                 at.index, at.offset_hint
             ),
         );

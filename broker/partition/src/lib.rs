@@ -8,8 +8,10 @@
 //! what was judged once is never judged again. Not here on purpose: topics' names as routes,
 //! connections, wasm: a chain is a row of stages, whoever made them.
 
+mod bench;
 mod door;
 mod worker;
+mod pace;
 mod admission;
 mod chain_note;
 mod chain;
@@ -26,6 +28,7 @@ mod counters;
 
 pub use answer::Answer;
 pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber};
+pub use bench::{Bench, Judged};
 pub use chain::{Chain, Judge, Link};
 pub use door::{OpenError, Partition, PartitionOptions, Pending};
 pub use meter::Meter;

@@ -27,6 +27,7 @@ use crate::chain::{Chain, Judge, Shelved};
 use crate::chain_note;
 use crate::counters;
 use crate::meter::Meter;
+use crate::pace::Pace;
 use crate::saver::Saver;
 use crate::waiting::Waiting;
 
@@ -140,6 +141,7 @@ pub(crate) struct Worker {
     snapshots: watch::Sender<Snapshot>,
     stopped: Option<Fault>,
     saver: Saver,
+    pace: Pace,
 }
 
 /// How the worker stood behind its last append: there it goes back to if a group finds no room.
@@ -195,6 +197,7 @@ impl Worker {
             snapshots,
             stopped: None,
             saver,
+            pace: Pace::default(),
         };
         (worker, snapshot)
     }
@@ -284,7 +287,7 @@ impl Worker {
                 Request::Publish(_, reply) if full => {
                     let _ = reply.send(Err(storage_full()));
                 }
-                Request::Publish(batch, reply) => self.publish(*batch, reply),
+                Request::Publish(batch, reply) => self.publish(*batch, reply).await,
                 Request::ChangeChain(_, _, reply) if self.stopped.is_some() => {
                     let _ = reply.send(Err(self.stopped.clone().unwrap_or_else(shutting_down)));
                 }
@@ -392,9 +395,19 @@ impl Worker {
         self.log.append(self.view.next(), Vec::new()).await == Err(AppendError::Full)
     }
 
-    fn publish(&mut self, batch: Batch, reply: oneshot::Sender<Result<Answer, Fault>>) {
+    async fn publish(&mut self, batch: Batch, reply: oneshot::Sender<Result<Answer, Fault>>) {
         let now = self.now();
-        match admit(&self.view, &mut self.chain, &self.place, &batch, now) {
+        let has_plugins = !self.chain.links.is_empty();
+        // Lent, and given back with the plan: meanwhile nobody else asks for them.
+        let (view, mut chain) = (std::mem::take(&mut self.view), std::mem::take(&mut self.chain));
+        let place = self.place.clone();
+        let judge = move || {
+            let plan = admit(&view, &mut chain, &place, &batch, now);
+            (view, chain, batch, plan)
+        };
+        let (view, chain, batch, plan) = self.pace.run(has_plugins, judge).await;
+        (self.view, self.chain) = (view, chain);
+        match plan {
             Plan::Commit(commit, passed) => {
                 let answer = self.answer(commit.verdicts.clone(), now, passed);
                 let at = self.apply(*commit);

@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Resource, Rlimit, geteuid, setrlimit};
+use rustix::process::{Resource, Rlimit, geteuid, nice, setrlimit};
 use weir_wire::ids::Digest;
 
 use crate::artefact::Artefact;
@@ -112,9 +112,14 @@ pub fn compile_file(input: &Path, output: &Path, options: HostOptions) -> Result
     write_atomically(output, &artefact.seal())
 }
 
+/// Below everyone who serves: a compilation is never what a publisher waits for.
+const COMPILING_NICENESS: i32 = 19;
+
 /// Limits the calling process for good: address space in bytes, CPU time in seconds (a SIGKILL
-/// ends it), no core dump. For the compiling child, before it has threads.
+/// ends it), no core dump, and the last place in the queue for a processor. For the compiling
+/// child, before it has threads.
 pub fn limit_this_process(memory_bytes: u64, cpu_seconds: u64) -> io::Result<()> {
+    nice(COMPILING_NICENESS)?;
     for (resource, limit) in
         [(Resource::As, memory_bytes), (Resource::Cpu, cpu_seconds), (Resource::Core, 0)]
     {

@@ -125,6 +125,11 @@ impl Effects {
         std::mem::take(&mut self.kept)
     }
 
+    /// What this event changed so far.
+    pub(crate) fn pending(&self) -> &[Change] {
+        &self.pending
+    }
+
     /// The live value of `key`.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&[u8]> {
         self.live(key).map(|(value, _)| value)

@@ -124,6 +124,11 @@ impl WasmStage {
         }
     }
 
+    /// What the last judged event changed, until it is kept or discarded.
+    pub fn pending(&self) -> &[Change] {
+        self.guest().effects.pending()
+    }
+
     /// From resting to running: a fresh instance, configured.
     fn run(&mut self) -> Result<(), BindError> {
         let Some(mut guest) = self.resting.take() else { return Ok(()) };

@@ -219,7 +219,7 @@ impl Bind {
 }
 
 /// JSON, or the file behind an `@`.
-fn config(text: &str) -> Result<serde_json::Value, Failure> {
+pub fn config(text: &str) -> Result<serde_json::Value, Failure> {
     let (text, whence) = match text.strip_prefix('@') {
         None => (text.to_owned(), "--config".to_owned()),
         Some(file) => {

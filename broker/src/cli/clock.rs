@@ -7,7 +7,7 @@ use weir_wire::admin::ClockStatus;
 use super::Failure;
 use super::context;
 use super::output::Output;
-use super::plugin::when;
+use crate::table::when;
 
 /// Show the broker's clock beside the machine's, or confirm the machine's.
 ///

@@ -2,12 +2,11 @@
 
 use weir_wire::admin::{
     BindingReport, BreakerReport, BreakerState, FailurePolicy, PartitionReport, PluginReport,
-    VerdictCounts,
+    PluginVersion, VerdictCounts,
 };
 use weir_wire::ids::Timestamp;
 
-use super::plugin::{versions, when};
-use crate::table::{Align, Table, bytes, thousands};
+use crate::table::{Align, Table, bytes, thousands, when};
 
 /// A plugin, for people.
 pub fn described(plugin: &PluginReport) -> String {
@@ -17,6 +16,28 @@ pub fn described(plugin: &PluginReport) -> String {
         text += &bound(binding, plugin.counted_since);
     }
     text
+}
+
+/// The versions of a plugin as a table.
+pub fn versions(versions: &[PluginVersion]) -> String {
+    let mut table = Table::new([
+        ("VERSION", Align::Left),
+        ("DIGEST", Align::Left),
+        ("SIZE", Align::Right),
+        ("PUSHED", Align::Left),
+        ("BOUND TO", Align::Left),
+    ]);
+    for version in versions {
+        let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
+        table.row([
+            format!("{}@{}", version.name, version.version),
+            version.digest.to_string(),
+            bytes(version.bytes),
+            when(version.pushed_at),
+            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
+        ]);
+    }
+    table.to_string()
 }
 
 fn bound(report: &BindingReport, since: Timestamp) -> String {
@@ -69,6 +90,7 @@ fn judged(partitions: &[PartitionReport]) -> String {
     for partition in partitions {
         let PartitionReport { verdicts, latency, .. } = partition;
         let breaker = match partition.breaker.state {
+            _ if partition.version.is_none() => "-",
             BreakerState::Closed => "closed",
             BreakerState::Open => "open",
             BreakerState::HalfOpen => "half open",
@@ -253,7 +275,7 @@ mod tests {
             counted since 2013-01-01T08:46:40Z, when the broker started
             PARTITION  VERSION  DIGEST        FROM OFFSET  ACCEPTED  REPLACED  DROPPED  REJECTED  FAILED     P50     P99    P99.9     MAX  BREAKER
                     0  @2       abababababab        1,204     9,531         0        0       472       6  640 ns  1.9 us  45.0 us  2.1 ms  open
-                    1  -        -                       -         0         0        0         0       0       -       -        -       -  closed
+                    1  -        -                       -         0         0        0         0       0       -       -        -       -  -
             rejected: daily-limit 455, no-key 14, with other codes 3
             failed: plugin-trap 6; let pass by its policy: 6
             OF EACH PARTITION  USED                                  LIMIT

@@ -14,8 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
-use weir_wire::ids::{Offset, PartitionId, TopicName};
-use weir_wire::record_batch::Event;
+use serde_json::Value;
+use weir_wire::frame::EVENT_BYTES_MAX;
+use weir_wire::ids::{Offset, PartitionId, Timestamp, TopicName};
+use weir_wire::record_batch::{Event, Header};
 
 /// Writes one event as one line.
 pub fn write(
@@ -25,18 +27,7 @@ pub fn write(
     offset: Offset,
     event: &Event,
 ) -> io::Result<()> {
-    let headers = event.headers.iter();
-    let line = Line {
-        topic,
-        partition,
-        offset,
-        timestamp: event.timestamp.0,
-        key: Text(event.key.as_deref()),
-        value: Text(event.value.as_deref()),
-        headers: headers
-            .map(|header| HeaderLine { name: &header.name, value: Text(header.value.as_deref()) })
-            .collect(),
-    };
+    let line = Line { topic, partition, offset, event: EventLine::of(event) };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
 }
@@ -47,13 +38,36 @@ struct Line<'e> {
     topic: &'e TopicName,
     partition: PartitionId,
     offset: Offset,
+    #[serde(flatten)]
+    event: EventLine<'e>,
+}
+
+/// An event by itself.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct EventLine<'e> {
     timestamp: u64,
     key: Text<'e>,
     value: Text<'e>,
     headers: Vec<HeaderLine<'e>>,
 }
 
-#[derive(Serialize)]
+impl<'e> EventLine<'e> {
+    /// Of `event`.
+    pub fn of(event: &'e Event) -> Self {
+        let header = |header: &'e Header| HeaderLine {
+            name: &header.name,
+            value: Text(header.value.as_deref()),
+        };
+        Self {
+            timestamp: event.timestamp.0,
+            key: Text(event.key.as_deref()),
+            value: Text(event.value.as_deref()),
+            headers: event.headers.iter().map(header).collect(),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
 struct HeaderLine<'e> {
     name: &'e str,
     value: Text<'e>,
@@ -65,7 +79,8 @@ pub fn text<S: Serializer>(bytes: &Option<Bytes>, out: S) -> Result<S::Ok, S::Er
 }
 
 /// Bytes that are text if they can be.
-struct Text<'e>(Option<&'e [u8]>);
+#[derive(Debug, PartialEq, Eq)]
+pub struct Text<'e>(pub Option<&'e [u8]>);
 
 impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
@@ -81,18 +96,72 @@ impl Serialize for Text<'_> {
     }
 }
 
+/// The event of a line as it is printed here. Topic, partition and offset may be missing and say
+/// nothing; key, value and headers too. The error completes the sentence "FILE line N …".
+pub fn read(line: &[u8]) -> Result<Event, String> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(line) else {
+        return Err("is no JSON object, as `weir consume` prints them".to_owned());
+    };
+    const FIELDS: [&str; 7] =
+        ["topic", "partition", "offset", "timestamp", "key", "value", "headers"];
+    if let Some(name) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+        return Err(format!(
+            "has the field {name:?}, which no event has; the fields are {}",
+            FIELDS.join(", ")
+        ));
+    }
+    let of = |name| fields.get(name).unwrap_or(&Value::Null);
+    let headers = match of("headers") {
+        Value::Null => Vec::new(),
+        Value::Array(headers) => headers.iter().map(header).collect::<Result<_, _>>()?,
+        _ => return Err(r#"has headers that are no list of {"name","value"}"#.to_owned()),
+    };
+    let ms = of("timestamp").as_u64().filter(|ms| i64::try_from(*ms).is_ok());
+    let event = Event {
+        timestamp: Timestamp(ms.ok_or("has no timestamp in ms since 1970")?),
+        key: bytes_of(of("key"))?,
+        value: bytes_of(of("value"))?,
+        headers,
+    };
+    match event.as_record().payload_bytes() {
+        bytes if bytes > EVENT_BYTES_MAX as usize => {
+            Err(format!("makes an event of {bytes} bytes; one has at most {EVENT_BYTES_MAX}"))
+        }
+        _ => Ok(event),
+    }
+}
+
+fn header(header: &Value) -> Result<Header, String> {
+    let name = header.get("name").and_then(Value::as_str).ok_or("has a header without a name")?;
+    let value = bytes_of(header.get("value").unwrap_or(&Value::Null))?;
+    Ok(Header { name: name.to_owned(), value })
+}
+
+/// The bytes that JSON stands for: a string, `{"base64":"…"}`, or null.
+pub fn bytes_of(json: &Value) -> Result<Option<Bytes>, String> {
+    let other = || format!(r#"has {json} where bytes belong: a string, or {{"base64":"…"}}"#);
+    match json {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(Bytes::copy_from_slice(text.as_bytes()))),
+        Value::Object(object) if object.len() == 1 => {
+            let text = object.get("base64").and_then(Value::as_str).ok_or_else(other)?;
+            STANDARD.decode(text).map(|bytes| Some(bytes.into())).map_err(|_| other())
+        }
+        _ => Err(other()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use expect_test::{Expect, expect};
-    use weir_wire::ids::Timestamp;
-    use weir_wire::record_batch::Header;
 
     fn check(event: Event, expected: Expect) {
         let mut out = Vec::new();
         let topic = TopicName::parse("t").unwrap();
         write(&mut out, &topic, PartitionId(1), Offset(2), &event).unwrap();
         expected.assert_eq(str::from_utf8(&out).unwrap());
+        assert_eq!(read(&out), Ok(event), "what is printed is read back");
     }
 
     #[test]

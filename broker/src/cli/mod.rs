@@ -28,6 +28,7 @@ mod clock;
 mod check;
 mod dump;
 mod plugin;
+mod bench;
 mod describe;
 mod logs;
 mod chain;
@@ -41,6 +42,7 @@ mod input;
 mod progress;
 mod limits;
 mod version;
+mod component_file;
 mod event_json;
 mod output;
 

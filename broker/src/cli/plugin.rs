@@ -1,16 +1,17 @@
-//! `weir plugin`: upload, list, delete; how one does is in `describe`, what it says in `logs`, and what binds plugins to topics is in `chain`.
+//! `weir plugin`: upload, list, delete; how one does is in `describe`, what it says in `logs`, and what
+//! binds plugins to topics in `chain`.
 
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use weir_wire::admin::{PluginDescription, PluginVersion};
-use weir_wire::ids::{PluginName, Timestamp};
+use weir_wire::ids::PluginName;
 
 use super::Failure;
+use super::bench::Test;
 use super::chain::Chain;
+use super::component_file;
 use super::context;
 use super::describe::described;
 use super::logs::Logs;
@@ -19,9 +20,6 @@ use super::template::New;
 use super::version::OneVersion;
 use super::wrap::Wrap;
 use crate::table::{Align, Table, bytes, thousands};
-
-/// Bytes of a component at most: the broker's limit, looked at before it is read.
-const COMPONENT_BYTES_MAX: u64 = 64 << 20;
 
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
@@ -61,6 +59,7 @@ A pushed plugin judges nothing until it is bound to a topic.")]
         #[arg(value_name = "NAME@VERSION")]
         version: OneVersion,
     },
+    Test(Box<Test>),
     Logs(Logs),
     #[command(flatten)]
     Chain(Chain),
@@ -73,7 +72,7 @@ impl Plugin {
             Self::New(new) => new.run(output),
             Self::Wrap(wrap) => wrap.run(output),
             Self::Push { name, file } => {
-                let component = read_component(&file)?;
+                let component = component_file::read(&file)?;
                 let admin = context::admin(context)?;
                 output.answer(&admin.push_plugin(&name, component.into()).await?, pushed)
             }
@@ -89,24 +88,11 @@ impl Plugin {
                 let deleted = json!({ "deleted": format!("{name}@{version}") });
                 output.answer(&deleted, |_| format!("plugin {name}@{version} is deleted\n"))
             }
+            Self::Test(test) => test.run(output),
             Self::Logs(logs) => logs.run(context, output).await,
             Self::Chain(chain) => chain.run(context, output).await,
         }
     }
-}
-
-fn read_component(file: &Path) -> Result<Vec<u8>, Failure> {
-    let unreadable = |error: std::io::Error| {
-        Failure::new(format!("cannot read {}: {error}; check the path", file.display()))
-    };
-    let bytes = std::fs::metadata(file).map_err(unreadable)?.len();
-    if COMPONENT_BYTES_MAX < bytes {
-        return Err(Failure::new(format!(
-            "{} has {bytes} bytes; a component has at most {COMPONENT_BYTES_MAX}",
-            file.display()
-        )));
-    }
-    std::fs::read(file).map_err(unreadable)
 }
 
 fn pushed(version: &PluginVersion) -> String {
@@ -146,40 +132,12 @@ fn listed(plugins: &[PluginDescription]) -> String {
     table.to_string()
 }
 
-/// The versions of a plugin as a table.
-pub fn versions(versions: &[PluginVersion]) -> String {
-    let mut table = Table::new([
-        ("VERSION", Align::Left),
-        ("DIGEST", Align::Left),
-        ("SIZE", Align::Right),
-        ("PUSHED", Align::Left),
-        ("BOUND TO", Align::Left),
-    ]);
-    for version in versions {
-        let topics: Vec<String> = version.bound_to.iter().map(ToString::to_string).collect();
-        table.row([
-            format!("{}@{}", version.name, version.version),
-            version.digest.to_string(),
-            bytes(version.bytes),
-            when(version.pushed_at),
-            if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
-        ]);
-    }
-    table.to_string()
-}
-
-/// A time to the second; the number itself where it lies beyond the calendar.
-pub fn when(time: Timestamp) -> String {
-    let seconds = i64::try_from(time.0 / 1000).unwrap_or(i64::MAX);
-    let date = OffsetDateTime::from_unix_timestamp(seconds).ok();
-    date.and_then(|date| date.format(&Rfc3339).ok()).unwrap_or_else(|| time.to_string())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::describe::versions;
     use super::*;
     use expect_test::expect;
-    use weir_wire::ids::{Digest, TopicName};
+    use weir_wire::ids::{Digest, Timestamp, TopicName};
 
     #[test]
     fn plugins_are_tables_for_people() {

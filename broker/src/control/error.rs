@@ -105,7 +105,6 @@ impl From<ShelfError> for ControlError {
                 "does-not-start",
                 format!("plugin {plugin} does not start: {why}; nothing was bound"),
             ),
-            ShelfError::Busy(why) => Self::new(Kind::Unavailable, Code::Overloaded.as_str(), why),
             ShelfError::Broken(why) => Self::new(Kind::Internal, "internal", why),
         }
     }

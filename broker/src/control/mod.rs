@@ -463,7 +463,8 @@ fn topics_named_in(config: &serde_json::Value, catalog: &Catalog) -> Vec<TopicNa
 /// Limits without which a plugin cannot do anything at all.
 const NEVER_ZERO: [&str; 4] = ["fuel", "deadline_ms", "configure_ms", "memory_bytes"];
 
-fn check_limits(limits: &Limits) -> Result<(), ControlError> {
+/// Whether a binding may have these limits.
+pub fn check_limits(limits: &Limits) -> Result<(), ControlError> {
     for ((name, value), (_, most)) in limits.named().zip(Limits::MAX.named()) {
         if value == 0 && NEVER_ZERO.contains(&name) {
             return Err(ControlError::invalid(

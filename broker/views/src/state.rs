@@ -133,6 +133,15 @@ impl PluginState {
         }
     }
 
+    /// What is there and has not expired, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &Entry)> {
+        let live = |entry: &Entry| entry.expires_at.is_none_or(|at| self.time < at);
+        self.entries
+            .iter()
+            .filter(move |(_, entry)| live(entry))
+            .map(|(key, entry)| (&**key, entry))
+    }
+
     /// Everything held, in no order: for a checkpoint from nothing.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Changed> {
         let row = |(key, entry): (&Arc<[u8]>, &Entry)| Changed {

@@ -145,11 +145,15 @@ fn refused_flights_are_kept_byte_for_byte_and_admitted_when_the_rule_lets_them()
     broker.wait_until("they are kept anew", || outbox_is_empty(&broker));
     assert_eq!(values(&broker, "refused").len(), kept.len() + 14);
     assert_eq!(redriven(&["--count", "5"])["sent"], 5);
-    assert_eq!(redriven(&[])["sent"], 9);
+    broker.wait_until("the five are kept anew", || outbox_is_empty(&broker));
+    assert_eq!(redriven(&[])["sent"], 9 + 5);
+    broker.wait_until("so are these", || outbox_is_empty(&broker));
     // Elsewhere nobody refuses them, and whoever asks for the beginning gets everything.
     broker.done(["topic", "create", "late"]);
     let all = redriven(&["--to", "late", "--from", "earliest"]);
-    assert_eq!(all["accepted"].as_u64().unwrap() as usize, values(&broker, "refused").len() - 14);
+    let letters = values(&broker, "refused");
+    assert_eq!(all["accepted"], letters.len());
+    assert_eq!(values(&broker, "late"), letters);
 }
 
 #[test]
@@ -252,11 +256,8 @@ fn wrong_dead_letter_topics_are_refused_and_the_right_one_cannot_go() {
         assert!(!said.status.success());
         said.stderr
     };
-    assert_eq!(bind("nowhere"), "weir: there is no topic nowhere: create it first\n");
-    assert_eq!(
-        bind("flights"),
-        "weir: the dead letters of plugin daily-limit cannot be kept in the topic it judges: give them another topic\n"
-    );
+    assert!(bind("nowhere").starts_with("weir: there is no topic nowhere: create it first"));
+    assert!(bind("flights").contains("cannot be kept in the topic it judges"));
     assert!(bind("__catalog").contains("the broker's own"));
     let deleted = broker.weir(["topic", "delete", "refused"]);
     assert!(!deleted.status.success());

@@ -9,6 +9,8 @@
 
 mod dead_letter;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

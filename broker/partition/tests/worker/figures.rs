@@ -95,7 +95,7 @@ async fn every_answer_of_a_failure_names_version_digest_and_cause() {
     assert_eq!(lines.len(), 6, "{lines:#?}");
     assert_eq!(
         lines[0],
-        "plugin-trap: out of luck; event 0 of its batch, near offset 0, is rejected, the instance thrown away"
+        "plugin-trap: out of luck; event 0 of its batch, near offset 0, is rejected, the instance is thrown away"
     );
     assert_eq!(lines[5], "not called for 1000 ms: it failed 5 times in a row");
 }

@@ -15,8 +15,10 @@ use tokio::sync::mpsc;
 use weir_wire::ids::Timestamp;
 use weir_wire::record_batch::Event;
 
+use self::event_line::Parsed;
 use self::lines::{LineError, Lines};
 use super::Failure;
+use super::event_json;
 
 pub use self::event_line::{Format, LineRule, rfc3339};
 pub use self::pointer::{Pointer, printable};
@@ -32,6 +34,8 @@ pub const LOOK_AHEAD_LINES: usize = 1_000;
 const CHUNK_EVENTS: usize = 512;
 /// Chunks read ahead of the sender: one being sent, one waiting, two being read.
 const CHUNKS_AHEAD: usize = 4;
+/// Bytes of lines that [`Input::read_all`] holds at most: a million events, and no file by mistake.
+const HELD_BYTES_MAX: usize = 512 << 20;
 /// Bytes read from the input at a time.
 const READ_BYTES: usize = 256 << 10;
 
@@ -106,8 +110,58 @@ impl Input {
             progress.inc(bytes.len() as u64 + 1);
         }
         match keys.missing {
-            Some(fields) if events > 0 => Err(no_key_anywhere(rule, &name, events, &fields)),
+            Some(fields) if events > 0 => {
+                Err(no_key_anywhere(rule, &name, events, &fields, NOTHING))
+            }
             _ => Ok(Some(events)),
+        }
+    }
+
+    /// Reads everything, for a command that judges and sends nothing: of an input with a bad line
+    /// nothing comes back. `stamp` is the time of events that no pointer gives one; with
+    /// `whole_events` the lines are events as `weir consume` prints them.
+    pub fn read_all(
+        self,
+        rule: &LineRule,
+        stamp: Timestamp,
+        whole_events: bool,
+    ) -> Result<Vec<Numbered>, Failure> {
+        let (name, source): (String, Box<dyn Read + Send>) = match self {
+            Self::Stream { name, source } => (name, source),
+            Self::File { path, .. } => {
+                let file = File::open(&path).map_err(|error| unreadable(&path, &error))?;
+                (path.display().to_string(), Box::new(file))
+            }
+        };
+        let source = BufReader::with_capacity(READ_BYTES, source);
+        let mut lines = Lines::new(source, rule.format);
+        let mut keys = KeySearch::new(rule);
+        let (mut events, mut bytes_held) = (Vec::new(), 0);
+        while let Some((line, bytes)) =
+            lines.next().map_err(|error| failure(&name, error, NOTHING_JUDGED))?
+        {
+            let parsed = if whole_events {
+                event_json::read(bytes).map(|event| Parsed { event, has_key_field: true })
+            } else {
+                rule.parse(bytes, stamp)
+            };
+            let parsed = parsed.map_err(|why| bad_line(&name, line, &why, NOTHING_JUDGED))?;
+            keys.saw(bytes, parsed.has_key_field);
+            bytes_held += bytes.len();
+            if HELD_BYTES_MAX < bytes_held {
+                return Err(Failure::new(format!(
+                    "{name} has more than {} MiB; give a part of it; {NOTHING_JUDGED}",
+                    HELD_BYTES_MAX >> 20
+                )));
+            }
+            events.push(Numbered { line, event: parsed.event });
+        }
+        match keys.missing {
+            Some(fields) if !events.is_empty() => {
+                let lines = events.len() as u64;
+                Err(no_key_anywhere(rule, &name, lines, &fields, NOTHING_JUDGED))
+            }
+            _ => Ok(events),
         }
     }
 
@@ -179,7 +233,7 @@ impl Reader {
                 let looked_at = std::mem::take(&mut self.chunk).len() as u64;
                 end.and_then(|()| match looked_at {
                     0 => Ok(()),
-                    _ => Err(no_key_anywhere(&self.rule, &self.name, looked_at, &fields)),
+                    _ => Err(no_key_anywhere(&self.rule, &self.name, looked_at, &fields, NOTHING)),
                 })
             }
             None => end,
@@ -220,6 +274,8 @@ impl KeySearch {
     }
 }
 
+/// The end of a sentence about an input that is only judged.
+const NOTHING_JUDGED: &str = "nothing was judged";
 /// The end of a sentence about a file.
 const NOTHING: &str = "nothing was published";
 /// The end of a sentence about a stream.
@@ -236,12 +292,18 @@ fn bad_line(name: &str, line: u64, why: &str, published: &str) -> Failure {
     Failure::new(format!("{name} line {line} {why}; {published}"))
 }
 
-fn no_key_anywhere(rule: &LineRule, name: &str, lines: u64, fields: &str) -> Failure {
+fn no_key_anywhere(
+    rule: &LineRule,
+    name: &str,
+    lines: u64,
+    fields: &str,
+    nothing: &str,
+) -> Failure {
     let pointer = rule.key.as_ref().map(ToString::to_string).unwrap_or_default();
     let lines =
         if lines == 1 { "the one line".to_owned() } else { format!("any of the {lines} lines") };
     Failure::new(format!(
-        "--key {pointer} finds nothing in {lines} read from {name}; the first has the fields {fields}; {NOTHING}"
+        "--key {pointer} finds nothing in {lines} read from {name}; the first has the fields {fields}; {nothing}"
     ))
 }
 

@@ -1,0 +1,125 @@
+//! Where a batch is judged: on the partition's own turn while its plugins are quick, and on a thread
+//! of its own, behind everyone else, while they are slow.
+//!
+//! The threads that judge are few and shared. A plugin that uses all its fuel on each event makes
+//! minutes of a batch, and as many such partitions as there are threads would keep every other one
+//! waiting. So a partition has to earn its place on a shared thread by a row of quick batches and
+//! loses it with a slow one; a thread of its own yields to whoever is quick by its priority.
+//!
+//! Invariant: what is judged, and in which order, does not depend on where.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::nice;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::oneshot;
+
+/// A batch that takes longer is slow: as long as a sync of the disk, which everyone waits for anyway.
+const SLOW: Duration = Duration::from_millis(2);
+/// Quick batches in a row that earn the shared thread: few enough that a new partition is there
+/// within a second, enough that a plugin cannot be slow every other time at the others' cost.
+const QUICK_IN_A_ROW: u32 = 32;
+/// The niceness of a thread of one's own: a ninth of the share of one who is quick, where there is
+/// not enough for all, and everything where there is.
+const SLOW_NICENESS: i32 = 10;
+
+/// How quick a partition's batches have been.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    quick_in_a_row: u32,
+}
+
+impl Pace {
+    /// Runs `job` where it belongs. `has_plugins`: without any there is nothing slow in it.
+    pub(crate) async fn run<T: Send + 'static>(
+        &mut self,
+        has_plugins: bool,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        // Where there is one thread only, as in the simulation, there is nobody to make room for.
+        let is_shared = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+        if !is_shared || !has_plugins {
+            return job();
+        }
+        let began = Instant::now();
+        let done = match self.quick_in_a_row {
+            QUICK_IN_A_ROW.. => job(),
+            _ => aside(job).await,
+        };
+        let is_quick = began.elapsed() < SLOW;
+        self.quick_in_a_row = if is_quick { self.quick_in_a_row.saturating_add(1) } else { 0 };
+        done
+    }
+}
+
+/// Runs `job` on a thread of its own; here, if there is none to be had.
+async fn aside<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
+    let (say, done) = oneshot::channel();
+    let slot = std::sync::Arc::new(std::sync::Mutex::new(Some(job)));
+    let take = {
+        let slot = std::sync::Arc::clone(&slot);
+        move || slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    };
+    let taken = take.clone();
+    let thread = std::thread::Builder::new().name("weir-slow".to_owned()).spawn(move || {
+        // Only ever less important than before: that takes no rights.
+        let _ = nice(SLOW_NICENESS);
+        if let Some(job) = taken() {
+            let _ = say.send(job());
+        }
+    });
+    match (thread, take) {
+        (Ok(thread), _) => match done.await {
+            Ok(done) => done,
+            // The job panicked: so does whoever asked for it.
+            Err(_) => match thread.join() {
+                Err(panic) => std::panic::resume_unwind(panic),
+                Ok(()) => unreachable!("a job that was taken is done or panics"),
+            },
+        },
+        (Err(error), take) => {
+            tracing::warn!(%error, "no thread for a slow plugin; it keeps others waiting");
+            take().expect("no thread has taken it")()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> Option<String> {
+        std::thread::current().name().map(str::to_owned)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_shared_thread_is_earned_and_lost() {
+        tokio::spawn(async {
+            let mut pace = Pace { quick_in_a_row: QUICK_IN_A_ROW - 1 };
+            assert_eq!(pace.run(true, name).await.as_deref(), Some("weir-slow"));
+            // A loaded machine may make a quick one slow: then it is earned anew.
+            pace.quick_in_a_row = QUICK_IN_A_ROW;
+            assert_ne!(pace.run(true, name).await.as_deref(), Some("weir-slow"));
+            let until = Instant::now() + SLOW;
+            pace.quick_in_a_row = QUICK_IN_A_ROW;
+            pace.run(true, move || while Instant::now() < until {}).await;
+            assert_eq!(pace.quick_in_a_row, 0);
+            assert_eq!(pace.run(true, name).await.as_deref(), Some("weir-slow"));
+            assert_ne!(pace.run(false, name).await.as_deref(), Some("weir-slow"), "no plugins");
+        })
+        .await
+        .expect("no panic");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_panic_is_that_of_whoever_asked() {
+        let asked = tokio::spawn(async { Pace::default().run(true, || panic!("a defect")).await });
+        assert!(asked.await.is_err_and(|error| error.is_panic()));
+    }
+
+    #[tokio::test]
+    async fn where_there_is_one_thread_it_is_used() {
+        let mut pace = Pace::default();
+        assert_ne!(pace.run(true, name).await.as_deref(), Some("weir-slow"));
+    }
+}
