@@ -6,8 +6,8 @@ mod checks;
 mod bindings;
 mod codegen;
 mod fuzz;
-mod guests;
 mod languages;
+mod guests;
 mod layers;
 mod torture;
 

@@ -172,15 +172,19 @@ func (r *reader) digits() string {
 func (r *reader) string() string {
 	var text strings.Builder
 	for {
-		switch c := r.next(); {
-		case c == '"':
+		plain := 0
+		for plain < len(r.rest) && r.rest[plain] != '"' && r.rest[plain] != '\\' && 0x20 <= r.rest[plain] {
+			plain++
+		}
+		text.WriteString(r.rest[:plain])
+		r.rest = r.rest[plain:]
+		switch r.next() {
+		case '"':
 			return text.String()
-		case c < 0x20:
-			panic(notJSON("expected the end of a string"))
-		case c != '\\':
-			text.WriteByte(c)
-		default:
+		case '\\':
 			text.WriteString(r.escape())
+		default:
+			panic(notJSON("expected the end of a string"))
 		}
 	}
 }
