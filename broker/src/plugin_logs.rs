@@ -277,6 +277,7 @@ mod tests {
             limits: Default::default(),
             dead_letter: None,
             paused: false,
+            keyspace: Default::default(),
         };
         logs.listener(&binding, &topic(on), Some(PartitionId(3)))
     }

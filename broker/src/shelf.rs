@@ -15,11 +15,12 @@ use futures::future::BoxFuture;
 use tokio::process::Command;
 use weir_partition::{Judge, Link};
 use weir_plugin_host::{
-    ArtefactCache, BindError, BindingSettings, Host, HostOptions, Listener, MissingStage, Plugin,
-    WasmStage,
+    ArtefactCache, BindError, BindingSettings, Host, HostOptions, Listener, LoadError,
+    MissingStage, Plugin, WasmStage,
 };
 use weir_wire::admin::Binding;
 use weir_wire::ids::{Digest, PluginName};
+use weir_wire::keyspace::Schema;
 
 use crate::components::ComponentStore;
 use crate::home::Home;
@@ -72,6 +73,8 @@ pub trait Plugins: Send + Sync {
     fn keep(&self, component: &Bytes) -> Result<Digest, ShelfError>;
     /// Forgets a component that no version is any more.
     fn remove(&self, digest: &Digest);
+    /// The form in which a version keeps its state. Blocks like [`plugin`](Self::plugin).
+    fn schema(&self, plugin: &PluginName, digest: &Digest) -> Result<Schema, ShelfError>;
     /// The component of a binding, loaded. Blocks: milliseconds, or as long as compiling takes if the
     /// cache was deleted.
     fn plugin(&self, binding: &Binding) -> Result<Plugin, ShelfError>;
@@ -105,8 +108,7 @@ impl Shelf {
         })
     }
 
-    fn load(&self, binding: &Binding) -> Result<Plugin, ShelfError> {
-        let digest = &binding.digest;
+    fn load(&self, name: &PluginName, digest: &Digest) -> Result<Plugin, ShelfError> {
         let artefact = match self.cache.read(&self.host, digest).map_err(broken)? {
             Some(artefact) => artefact,
             None => {
@@ -115,7 +117,10 @@ impl Shelf {
                 self.cache.get_or_compile(&self.host, digest, &component).map_err(broken)?
             }
         };
-        self.host.load(binding.plugin.clone(), *digest, &artefact).map_err(broken)
+        self.host.load(name.clone(), *digest, &artefact).map_err(|error| match error {
+            LoadError::Schema(_) => ShelfError::NotAPlugin(error.to_string()),
+            LoadError::Artefact(_) => broken(error),
+        })
     }
 
     async fn compiled(&self, component: &Bytes) -> Result<Digest, ShelfError> {
@@ -152,6 +157,11 @@ impl Plugins for Shelf {
         }
     }
 
+    fn schema(&self, plugin: &PluginName, digest: &Digest) -> Result<Schema, ShelfError> {
+        // Not kept: what is only pushed takes no memory.
+        Ok(self.load(plugin, digest)?.schema().clone())
+    }
+
     fn plugin(&self, binding: &Binding) -> Result<Plugin, ShelfError> {
         let key = (binding.plugin.clone(), binding.digest);
         let known = || locked(&self.loaded).get(&key).cloned();
@@ -162,7 +172,7 @@ impl Plugins for Shelf {
         if let Some(plugin) = known() {
             return Ok(plugin);
         }
-        let plugin = self.load(binding)?;
+        let plugin = self.load(&binding.plugin, &binding.digest)?;
         locked(&self.loaded).insert(key, plugin.clone());
         Ok(plugin)
     }
@@ -219,7 +229,7 @@ fn linked(
     let (plugin, version, digest) = (binding.plugin.clone(), binding.version, binding.digest);
     let judge = Judge { plugin, version, digest };
     let link = Link::new(judge, binding.on_failure, stage).heard_by(listener);
-    link.with_dead_letter(binding.dead_letter.clone())
+    link.with_dead_letter(binding.dead_letter.clone()).in_keyspace(binding.keyspace.clone())
 }
 
 fn does_not_start(binding: &Binding, error: BindError) -> ShelfError {

@@ -297,6 +297,7 @@ fn event() -> Event {
 fn full(first_offset: Offset, ordinal: u64, round: u32) -> Commit {
     let plugin = PluginName::parse("limit").expect("a name");
     let change = |key: &'static [u8], value| StateChange {
+        keyspace: Default::default(),
         plugin: plugin.clone(),
         key: Bytes::from_static(key),
         value,

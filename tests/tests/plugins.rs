@@ -6,5 +6,7 @@ mod plugins {
     mod failure_matrix;
     mod bombs;
     mod uploads;
+    mod mutants;
+    mod fake_host;
     mod neighbour;
 }

@@ -8,7 +8,8 @@ mod stories {
     mod doors;
     mod flights;
     mod lifecycle;
-    mod plugin_test;
+    mod migration;
     mod operators;
+    mod plugin_test;
     mod wrong_things;
 }

@@ -40,6 +40,7 @@ const ROWS: &[(&str, &[&str], &str)] = &[
     ("B9", &["--test", "plugins"], "plugins::bombs::b09_"),
     ("B10", &["--test", "plugins"], "plugins::bombs::b10_"),
     ("B11", &["--test", "plugins"], "plugins::uploads::b11_"),
+    ("B12", &["--test", "plugins"], "plugins::mutants::"),
     ("B13", &["--test", "plugins"], "plugins::uploads::b13_"),
     ("B14", &["--test", "plugins"], "plugins::bombs::b14_"),
     ("B15", &["--test", "plugins"], "plugins::bombs::b15_"),

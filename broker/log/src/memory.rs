@@ -115,6 +115,11 @@ impl MemoryLog {
         self.sync(&mut state);
     }
 
+    /// Where the next commit goes, whatever is durable.
+    pub fn written(&self) -> Position {
+        self.lock().chain.position
+    }
+
     /// Whether appends answer `Full`.
     pub fn set_full(&self, is_full: bool) {
         self.lock().is_full = is_full;

@@ -9,6 +9,7 @@ use weir_log::commit::{Kind, SideEvent, StateChange, StateValue};
 use weir_views::partition::PartitionView;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{PartitionId, PluginName, Timestamp, TopicName};
+use weir_wire::keyspace::Keyspace;
 use weir_wire::record_batch::{BatchLimits, Event, RecordBatch};
 use weir_wire::verdict::Verdicts;
 
@@ -51,7 +52,12 @@ impl Bench {
     ) {
         let state = entries
             .into_iter()
-            .map(|(key, value)| StateChange { plugin: plugin.clone(), key, value: Some(value) })
+            .map(|(key, value)| StateChange {
+                plugin: plugin.clone(),
+                keyspace: Keyspace::default(),
+                key,
+                value: Some(value),
+            })
             .collect();
         let mut commit = Commit::empty(
             Kind::Batch,

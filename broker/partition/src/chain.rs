@@ -15,6 +15,7 @@ use weir_plugin_host::{
 };
 use weir_wire::admin::{BreakerReport, FailurePolicy};
 use weir_wire::ids::{ChainRevision, Digest, PluginName, Timestamp, TopicName};
+use weir_wire::keyspace::Keyspace;
 use weir_wire::record_batch::Record;
 use weir_wire::verdict::Rejection;
 
@@ -57,6 +58,10 @@ pub struct Link {
     judge: Judge,
     policy: FailurePolicy,
     stage: Box<dyn Stage>,
+    /// Where its state belongs.
+    keyspace: Keyspace,
+    /// Why its state is not there. Until it is, every event is a fault.
+    unmigrated: Option<PluginFault>,
     dead_letter: Option<TopicName>,
     listener: Option<Arc<dyn Listener>>,
     breaker: Breaker,
@@ -92,6 +97,8 @@ impl Link {
             judge,
             policy,
             stage,
+            keyspace: Keyspace::default(),
+            unmigrated: None,
             dead_letter: None,
             listener: None,
             breaker: Breaker::default(),
@@ -116,12 +123,39 @@ impl Link {
         Self { listener: Some(listener), ..self }
     }
 
+    /// The same, its state in `keyspace` and not in the first one.
+    pub fn in_keyspace(self, keyspace: Keyspace) -> Self {
+        Self { keyspace, ..self }
+    }
+
+    /// Where its state belongs.
+    pub fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
+    }
+
+    /// Its state is where it belongs, or why not.
+    pub(crate) fn set_migrated(&mut self, migrated: Result<(), PluginFault>) {
+        if let Err(fault) = &migrated {
+            self.tell(
+                LineLevel::Error,
+                &format!("{fault}; no event is judged until it is changed"),
+            );
+        }
+        self.unmigrated = migrated.err();
+    }
+
+    /// Why its state is not where it belongs.
+    pub(crate) fn unmigrated(&self) -> Option<String> {
+        let fault = self.unmigrated.as_ref()?;
+        Some(format!("plugin {} failed: {}", self.judge, fault.detail))
+    }
+
     pub(crate) fn plugin(&self) -> &PluginName {
         &self.judge.plugin
     }
 
     /// Who judges.
-    pub(crate) fn who(&self) -> &Judge {
+    pub fn who(&self) -> &Judge {
         &self.judge
     }
 
@@ -147,12 +181,16 @@ impl Link {
         at: EventContext,
         now: Timestamp,
     ) -> LinkVerdict {
-        let judged = match self.breaker.open(now) {
-            Some(why) => {
+        let judged = match (&self.unmigrated, self.breaker.open(now)) {
+            (Some(fault), _) => {
+                self.meter.failed(fault.cause);
+                Err(fault.clone())
+            }
+            (None, Some(why)) => {
                 self.meter.failed(FaultCause::BreakerOpen);
                 Err(PluginFault { cause: FaultCause::BreakerOpen, detail: why.to_string() })
             }
-            None => self.call(event, at, now),
+            (None, None) => self.call(event, at, now),
         };
         match (judged, self.policy) {
             (Ok(verdict), _) => LinkVerdict::Says(verdict),

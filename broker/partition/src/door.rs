@@ -16,11 +16,13 @@ use weir_views::store::PartitionFold;
 use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{ChainRevision, Offset, PartitionId, PluginName, Timestamp, TopicName};
+use weir_wire::keyspace::Keyspace;
 
 use crate::admission::Place;
 use crate::answer::Answer;
 use crate::batch::Batch;
 use crate::chain::Chain;
+use crate::migration::Trial;
 use crate::recall::read_one;
 use crate::replay::{ReplayError, replay};
 use crate::saver::Saver;
@@ -175,6 +177,23 @@ impl Partition {
                     FIGURES_WAIT.as_secs()
                 ),
             )),
+        }
+    }
+
+    /// What a link of `plugin` would have to take over here before its state is in `keyspace`; `None`
+    /// if nothing.
+    pub async fn trial(
+        &self,
+        plugin: PluginName,
+        keyspace: Keyspace,
+    ) -> Result<Option<Trial>, Fault> {
+        let (reply, answer) = oneshot::channel();
+        if self.inbox.send(Request::Trial(plugin, keyspace, reply)).await.is_err() {
+            return Err(self.gone().await);
+        }
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(self.gone().await),
         }
     }
 

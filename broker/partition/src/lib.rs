@@ -11,6 +11,7 @@
 mod bench;
 mod door;
 mod worker;
+mod migration;
 mod pace;
 mod admission;
 mod chain_note;
@@ -32,5 +33,6 @@ pub use bench::{Bench, Judged};
 pub use chain::{Chain, Judge, Link};
 pub use door::{OpenError, Partition, PartitionOptions, Pending};
 pub use meter::Meter;
+pub use migration::Trial;
 pub use replay::ReplayError;
 pub use worker::{PluginUse, RelayLosses, Snapshot};

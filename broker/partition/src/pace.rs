@@ -8,17 +8,19 @@
 //!
 //! Invariant: what is judged, and in which order, does not depend on where.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::nice;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
-/// A batch that takes longer is slow: as long as a sync of the disk, which everyone waits for anyway.
+/// A batch that takes more of a processor is slow: as long as a sync of the disk, which everyone
+/// waits for anyway. Not by the clock: a busy machine would make everyone slow.
 const SLOW: Duration = Duration::from_millis(2);
-/// Quick batches in a row that earn the shared thread: few enough that a new partition is there
-/// within a second, enough that a plugin cannot be slow every other time at the others' cost.
-const QUICK_IN_A_ROW: u32 = 32;
+/// Quick batches in a row that earn the shared thread: few enough that a new partition is there at
+/// once, enough that a plugin cannot be slow every other time at the others' cost.
+const QUICK_IN_A_ROW: u32 = 8;
 /// The niceness of a thread of one's own: a ninth of the share of one who is quick, where there is
 /// not enough for all, and everything where there is.
 const SLOW_NICENESS: i32 = 10;
@@ -41,15 +43,25 @@ impl Pace {
         if !is_shared || !has_plugins {
             return job();
         }
-        let began = Instant::now();
-        let done = match self.quick_in_a_row {
-            QUICK_IN_A_ROW.. => job(),
-            _ => aside(job).await,
+        let timed = move || {
+            let began = worked();
+            let done = job();
+            (done, worked().saturating_sub(began) < SLOW)
         };
-        let is_quick = began.elapsed() < SLOW;
+        let (done, is_quick) = match self.quick_in_a_row {
+            QUICK_IN_A_ROW.. => timed(),
+            _ => aside(timed).await,
+        };
         self.quick_in_a_row = if is_quick { self.quick_in_a_row.saturating_add(1) } else { 0 };
         done
     }
+}
+
+/// What the calling thread had of a processor so far.
+fn worked() -> Duration {
+    let worked = clock_gettime(ClockId::ThreadCPUTime);
+    // Neither is negative: it is a time since the thread began.
+    Duration::new(worked.tv_sec as u64, worked.tv_nsec as u32)
 }
 
 /// Runs `job` on a thread of its own; here, if there is none to be had.
@@ -97,12 +109,13 @@ mod tests {
         tokio::spawn(async {
             let mut pace = Pace { quick_in_a_row: QUICK_IN_A_ROW - 1 };
             assert_eq!(pace.run(true, name).await.as_deref(), Some("weir-slow"));
-            // A loaded machine may make a quick one slow: then it is earned anew.
-            pace.quick_in_a_row = QUICK_IN_A_ROW;
+            assert_eq!(pace.quick_in_a_row, QUICK_IN_A_ROW, "a loaded machine makes nobody slow");
             assert_ne!(pace.run(true, name).await.as_deref(), Some("weir-slow"));
-            let until = Instant::now() + SLOW;
-            pace.quick_in_a_row = QUICK_IN_A_ROW;
-            pace.run(true, move || while Instant::now() < until {}).await;
+            let works = || {
+                let until = worked() + SLOW;
+                while worked() < until {}
+            };
+            pace.run(true, works).await;
             assert_eq!(pace.quick_in_a_row, 0);
             assert_eq!(pace.run(true, name).await.as_deref(), Some("weir-slow"));
             assert_ne!(pace.run(false, name).await.as_deref(), Some("weir-slow"), "no plugins");

@@ -5,28 +5,32 @@
 //! worker answers no batch any more: what the disk holds is for recovery to find out. Where the disk
 //! has no room for what was judged, the worker goes back to what is stored and stays at work.
 
+mod migrating;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
-use weir_log::commit::Kind;
+use weir_log::commit::{KeyspaceChange, Kind};
 use weir_log::planted::{Bug, is_planted};
 use weir_log::{AppendError, Commit, GROUP_BYTES_MAX, PartitionLog, Stop, Tail};
 use weir_views::partition::PartitionView;
 use weir_wire::admin::{BreakerReport, JudgedCounts};
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{ChainRevision, Offset, PluginName, Position, Timestamp};
+use weir_wire::keyspace::Keyspace;
 use weir_wire::verdict::Verdicts;
 
 use crate::admission::{Passed, Place, Plan, STORED_BYTES_MAX, admit, stored_bytes};
 use crate::answer::Answer;
 use crate::batch::Batch;
-use crate::chain::{Chain, Judge, Shelved};
+use crate::chain::{Chain, Judge, Link, Shelved};
 use crate::chain_note;
 use crate::counters;
 use crate::meter::Meter;
+use crate::migration::Trial;
 use crate::pace::Pace;
 use crate::saver::Saver;
 use crate::waiting::Waiting;
@@ -62,6 +66,8 @@ pub struct Snapshot {
     pub losses: RelayLosses,
     /// Events judged since the partition was opened.
     pub counts: JudgedCounts,
+    /// Links that do not judge because their state could not be taken over, each with the reason.
+    pub unmigrated: Vec<String>,
     /// Why it stands still.
     pub stopped: Option<Fault>,
 }
@@ -84,6 +90,8 @@ pub struct PluginUse {
     pub since: Option<Offset>,
     /// What it said and took since the partition was opened.
     pub figures: Meter,
+    /// Why every event is a fault of it, if it did not take over the state of the version before.
+    pub unmigrated: Option<String>,
     /// Bytes of memory of the instance at work.
     pub memory_bytes: u64,
     /// Keys of its state.
@@ -98,6 +106,7 @@ pub struct PluginUse {
 pub(crate) enum Request {
     Publish(Box<Batch>, oneshot::Sender<Result<Answer, Fault>>),
     ChangeChain(Chain, Bytes, oneshot::Sender<Result<Offset, Fault>>),
+    Trial(PluginName, Keyspace, oneshot::Sender<Option<Trial>>),
     Relayed(u64),
     Lost(RelayLosses),
     PluginUse(PluginName, oneshot::Sender<Box<PluginUse>>),
@@ -117,8 +126,8 @@ pub(crate) struct Worker {
     chain: Chain,
     /// Figures of plugins that the chain does not have.
     shelved: Shelved,
-    /// The catalog's chain, if there was no room to record it when the partition was opened. Nobody
-    /// is judged before it is at work.
+    /// The catalog's chain, if there was no room to record it, or if state has to be taken over first.
+    /// Nobody is judged before it is at work.
     unrecorded: Option<(Chain, Bytes)>,
     log: Arc<dyn PartitionLog>,
     tail: watch::Receiver<Tail>,
@@ -170,6 +179,7 @@ impl Worker {
             relayed: view.relayed(),
             losses: RelayLosses::default(),
             counts: JudgedCounts::default(),
+            unmigrated: Vec::new(),
             stopped: None,
         });
         let worker = Self {
@@ -204,8 +214,14 @@ impl Worker {
 
     /// Puts the catalog's chain to work, and records it if the log does not know it: the broker
     /// went down between the catalog's record and this partition's. If there is no room for that,
-    /// readers are served, and publishers when there is.
+    /// readers are served, and publishers when there is. State that is still to be taken over waits
+    /// for [`run`](Self::run), which is where plugins run.
     pub(crate) async fn begin(&mut self, chain: Chain, note: Bytes) -> Result<(), AppendError> {
+        if self.has_to_move(&chain) {
+            self.unrecorded = Some((chain, note));
+            self.publish_snapshot();
+            return Ok(());
+        }
         if self.view.chain() == chain.revision {
             self.chain = chain;
         } else {
@@ -227,7 +243,15 @@ impl Worker {
     /// Puts the chain to work for which there was no room when the partition was opened.
     async fn record_chain(&mut self) -> Result<(), AppendError> {
         let Some((chain, note)) = self.unrecorded.take() else { return Ok(()) };
-        self.change_chain(chain, note.clone());
+        match self.put_to_work(chain, note.clone()).await {
+            Ok(_) => {}
+            Err((AppendError::Full, chain)) => {
+                drop(self.take_back().await);
+                self.unrecorded = Some((chain, note));
+                return Ok(());
+            }
+            Err((error, _)) => return Err(error),
+        }
         match self.append().await {
             Err(AppendError::Full) => {
                 self.unrecorded = self.take_back().await.map(|chain| (chain, note));
@@ -238,6 +262,8 @@ impl Worker {
     }
 
     pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+        self.has_no_room().await;
+        self.publish_snapshot();
         let mut taken = Vec::with_capacity(GROUP_REQUESTS_MAX);
         let first = tokio::time::Instant::now() + CHECKPOINT_INTERVAL;
         let mut checkpoint = tokio::time::interval_at(first, CHECKPOINT_INTERVAL);
@@ -303,8 +329,23 @@ impl Worker {
                 }
                 Request::ChangeChain(chain, note, reply) => {
                     let offset = self.view.next_offset();
-                    let at = self.change_chain(chain, note);
-                    self.say_when_durable(at, Waiting::Operator(reply, offset));
+                    match self.put_to_work(chain, note).await {
+                        Ok(at) => self.say_when_durable(at, Waiting::Operator(reply, offset)),
+                        // As wherever there is no room: the chain before it judges on.
+                        Err((AppendError::Full, _)) => {
+                            drop(self.take_back().await);
+                            full = self.has_no_room().await;
+                            let _ = reply.send(Err(storage_full()));
+                        }
+                        Err((error, _)) => {
+                            self.stop(&error.to_string());
+                            let _ =
+                                reply.send(Err(self.stopped.clone().unwrap_or_else(shutting_down)));
+                        }
+                    }
+                }
+                Request::Trial(plugin, keyspace, reply) => {
+                    let _ = reply.send(self.trial(&plugin, &keyspace));
                 }
                 Request::Relayed(ordinal) => self.relayed_to(ordinal),
                 Request::Lost(losses) => {
@@ -340,6 +381,7 @@ impl Worker {
                 judge: Some(link.who().clone()),
                 since: chain_note::since_of(self.view.chain_note(), link.who()),
                 figures: link.figures(),
+                unmigrated: link.unmigrated(),
                 memory_bytes: link.memory_bytes(),
                 breaker: link.breaker(self.now()),
                 ..at_rest
@@ -469,12 +511,18 @@ impl Worker {
         (self.clock)().max(self.view.time())
     }
 
-    fn change_chain(&mut self, mut chain: Chain, note: Bytes) -> Position {
+    fn change_chain(
+        &mut self,
+        mut chain: Chain,
+        note: Bytes,
+        keyspaces: Vec<KeyspaceChange>,
+    ) -> Position {
         let judges = chain.links.iter().map(|link| link.who());
         let (before, offset) = (self.view.chain_note(), self.view.next_offset());
         let note = chain_note::noted(note, before, judges, offset);
         self.shelved.hand_over(&mut self.chain, &mut chain);
-        let commit = Commit { chain: chain.revision, note, ..self.empty_commit(Kind::Chain) };
+        let commit =
+            Commit { chain: chain.revision, note, keyspaces, ..self.empty_commit(Kind::Chain) };
         let before = std::mem::replace(&mut self.chain, chain);
         if is_planted(Bug::SwapGap) {
             self.chain.links.clear();
@@ -668,6 +716,7 @@ impl Worker {
             relayed: self.relayed,
             losses: self.losses,
             counts: self.counts,
+            unmigrated: self.chain.links.iter().filter_map(Link::unmigrated).collect(),
             stopped: self.stopped.clone(),
         };
         self.snapshots.send_if_modified(|current| {

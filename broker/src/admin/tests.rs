@@ -66,6 +66,7 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
         dead_letter: None,
         limits: Limits::default(),
         paused: false,
+        keyspace: Default::default(),
     };
     let version = PluginVersion {
         name: plugin.clone(),
@@ -73,6 +74,7 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
         digest: Digest([0; 32]),
         bytes: 1,
         pushed_at: Timestamp(0),
+        schema: Default::default(),
         bound_to: vec![],
     };
     let description = json!({ "name": topic, "id": 1, "durability": "os", "retention_ms": null,
@@ -117,7 +119,10 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
     let changes = serde_json::to_value(Limits::default()).unwrap();
     check("LimitChanges", &serde_json::from_value::<LimitChanges>(changes).unwrap());
     let chain = Chain::default();
-    check("ChainChange", &ChainChange { chain, since: vec![], pending: vec![] });
+    check(
+        "ChainChange",
+        &ChainChange { chain, since: vec![], pending: vec![], unmigrated: vec![] },
+    );
     check("NotChanged", &NotChanged { partition: PartitionId(0), why: String::new() });
     check("ChangedAt", &serde_json::from_value::<ChangedAt>(changed_at).unwrap());
 

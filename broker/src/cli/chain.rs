@@ -249,6 +249,9 @@ fn changed(what: &str, change: &ChainChange) -> String {
     for pending in &change.pending {
         text += &format!("partition {} did not change yet: {}\n", pending.partition, pending.why);
     }
+    for left in &change.unmigrated {
+        text += &format!("partition {} judges nothing: {}\n", left.partition, left.why);
+    }
     text
 }
 
@@ -262,6 +265,7 @@ fn shown(topic: &TopicName, chain: &admin::Chain) -> String {
         ("ORDER", Align::Right),
         ("PLUGIN", Align::Left),
         ("DIGEST", Align::Left),
+        ("STATE", Align::Left),
         ("ON FAILURE", Align::Left),
         ("EMITS TO", Align::Left),
         ("DEAD LETTERS", Align::Left),
@@ -278,6 +282,7 @@ fn shown(topic: &TopicName, chain: &admin::Chain) -> String {
                 if link.paused { " (paused)" } else { "" }
             ),
             link.digest.short(),
+            if link.keyspace.is_first() { "-".to_owned() } else { link.keyspace.to_string() },
             match link.on_failure {
                 FailurePolicy::Closed => "closed".to_owned(),
                 FailurePolicy::Open => "open".to_owned(),
@@ -338,6 +343,7 @@ mod tests {
             limits: Limits::default(),
             dead_letter: Some(TopicName::parse("refused").unwrap()),
             paused: false,
+            keyspace: Default::default(),
         };
         admin::Chain { revision: ChainRevision(3), bindings: vec![binding] }
     }
@@ -347,8 +353,8 @@ mod tests {
         let topic = TopicName::parse("flights").unwrap();
         expect![[r#"
             chain of flights, revision 3
-            ORDER  PLUGIN         DIGEST        ON FAILURE  EMITS TO  DEAD LETTERS  CONFIG
-                0  daily-limit@2  abababababab  closed      notices   refused       {"limit":2}
+            ORDER  PLUGIN         DIGEST        STATE  ON FAILURE  EMITS TO  DEAD LETTERS  CONFIG
+                0  daily-limit@2  abababababab  -      closed      notices   refused       {"limit":2}
         "#]]
         .assert_eq(&shown(&topic, &chain()));
         expect![[r#"
@@ -362,8 +368,12 @@ mod tests {
             partition: PartitionId(partition),
             offset: Offset(offset),
         };
-        let change =
-            ChainChange { chain: chain(), since: vec![at(0, 1_204), at(1, 98)], pending: vec![] };
+        let change = ChainChange {
+            chain: chain(),
+            since: vec![at(0, 1_204), at(1, 98)],
+            pending: vec![],
+            unmigrated: vec![],
+        };
         expect![[r#"
             daily-limit@2 judges flights (chain revision 3)
             PARTITION  FROM OFFSET

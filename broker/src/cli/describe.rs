@@ -24,6 +24,7 @@ pub fn versions(versions: &[PluginVersion]) -> String {
         ("VERSION", Align::Left),
         ("DIGEST", Align::Left),
         ("SIZE", Align::Right),
+        ("SCHEMA", Align::Left),
         ("PUSHED", Align::Left),
         ("BOUND TO", Align::Left),
     ]);
@@ -33,6 +34,7 @@ pub fn versions(versions: &[PluginVersion]) -> String {
             format!("{}@{}", version.name, version.version),
             version.digest.to_string(),
             bytes(version.bytes),
+            if version.schema.is_empty() { "-".to_owned() } else { version.schema.to_string() },
             when(version.pushed_at),
             if topics.is_empty() { "-".to_owned() } else { topics.join(" ") },
         ]);
@@ -47,8 +49,12 @@ fn bound(report: &BindingReport, since: Timestamp) -> String {
         FailurePolicy::Open => "open",
     };
     let paused = if binding.paused { ", paused" } else { "" };
+    let keyspace = match binding.keyspace.is_first() {
+        true => String::new(),
+        false => format!(", state {}", binding.keyspace),
+    };
     let mut text = format!(
-        "on {topic}: {}@{}, order {}, on failure {policy}{paused}\ncounted since {}, when the broker started\n",
+        "on {topic}: {}@{}, order {}, on failure {policy}{paused}{keyspace}\ncounted since {}, when the broker started\n",
         binding.plugin,
         binding.version,
         binding.order,
@@ -61,6 +67,9 @@ fn bound(report: &BindingReport, since: Timestamp) -> String {
         let Some(number) = partition.partition else { continue };
         if let Some(why) = &partition.silent {
             text += &format!("partition {number} says nothing: {why}\n");
+        }
+        if let Some(why) = &partition.unmigrated {
+            text += &format!("partition {number} judges nothing: {why}\n");
         }
         if partition.breaker.state != BreakerState::Closed {
             text += &format!("partition {number}: {}\n", broken(&partition.breaker));
@@ -252,6 +261,7 @@ mod tests {
             limits: Limits::default(),
             dead_letter: None,
             paused: false,
+            keyspace: Default::default(),
         };
         PluginReport {
             name,
@@ -269,7 +279,7 @@ mod tests {
     #[test]
     fn a_plugin_at_work_is_a_page_for_people() {
         expect![[r#"
-            VERSION  DIGEST  SIZE  PUSHED  BOUND TO
+            VERSION  DIGEST  SIZE  SCHEMA  PUSHED  BOUND TO
 
             on flights: daily-limit@2, order 0, on failure open
             counted since 2013-01-01T08:46:40Z, when the broker started

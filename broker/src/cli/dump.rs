@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use weir_log::commit::{Kind, Stored};
+use weir_log::commit::{KeyspaceFate, Kind, Stored};
 use weir_log::disk::RealDisk;
 use weir_log::segment::verify;
 use weir_wire::verdict::Verdict;
@@ -95,10 +95,18 @@ fn line(stored: &Stored, file: String, place: u64) -> Line {
     });
     let state = commit.state.iter().map(|change| {
         let key = change.key.escape_ascii();
+        let place = change.keyspace.of(&change.plugin);
         match &change.value {
-            Some(value) => format!("{} {key} = {}", change.plugin, value.bytes.escape_ascii()),
-            None => format!("{} {key} removed", change.plugin),
+            Some(value) => format!("{place} {key} = {}", value.bytes.escape_ascii()),
+            None => format!("{place} {key} removed"),
         }
+    });
+    let keyspaces = commit.keyspaces.iter().map(|change| {
+        let fate = match change.fate {
+            KeyspaceFate::Cleared => "cleared",
+            KeyspaceFate::AtWork => "at work",
+        };
+        format!("{} {fate}", change.keyspace.of(&change.plugin))
     });
     let side_events = commit
         .outbox
@@ -114,6 +122,7 @@ fn line(stored: &Stored, file: String, place: u64) -> Line {
             Kind::Chain => "chain",
             Kind::Mark => "mark",
             Kind::Snapshot => "snapshot",
+            Kind::Migration => "migration",
         },
         time_ms: commit.time.0,
         chain: commit.chain.0,
@@ -124,7 +133,7 @@ fn line(stored: &Stored, file: String, place: u64) -> Line {
             .map(|p| format!("{} epoch {} sequences {} to {}", p.id, p.epoch.0, p.first, p.last)),
         refused: refused.collect(),
         relayed: commit.relayed,
-        state: state.collect(),
+        state: keyspaces.chain(state).collect(),
         side_events: side_events.collect(),
         note: commit.note.escape_ascii().to_string().replace("\\\"", "\""),
         data_bytes: commit.data.len(),

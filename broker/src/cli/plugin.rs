@@ -148,6 +148,7 @@ mod tests {
             digest: Digest([number as u8; 32]),
             bytes: 70_000,
             pushed_at: Timestamp(1_357_034_400_123),
+            schema: Default::default(),
             bound_to: bound_to.iter().map(|topic| TopicName::parse(topic).unwrap()).collect(),
         };
         let plugin = PluginDescription {
@@ -158,9 +159,9 @@ mod tests {
             daily-limit@1 sha256:0101010101010101010101010101010101010101010101010101010101010101 (68.4 KiB)
         "#]].assert_eq(&pushed(&plugin.versions[0]));
         expect![[r#"
-            VERSION        DIGEST                                                                SIZE  PUSHED                BOUND TO
-            daily-limit@1  0101010101010101010101010101010101010101010101010101010101010101  68.4 KiB  2013-01-01T10:00:00Z  flights
-            daily-limit@2  0202020202020202020202020202020202020202020202020202020202020202  68.4 KiB  2013-01-01T10:00:00Z  -
+            VERSION        DIGEST                                                                SIZE  SCHEMA  PUSHED                BOUND TO
+            daily-limit@1  0101010101010101010101010101010101010101010101010101010101010101  68.4 KiB  -       2013-01-01T10:00:00Z  flights
+            daily-limit@2  0202020202020202020202020202020202020202020202020202020202020202  68.4 KiB  -       2013-01-01T10:00:00Z  -
         "#]].assert_eq(&versions(&plugin.versions));
         expect![[r#"
             PLUGIN       VERSIONS  NEWEST  DIGEST        BOUND TO

@@ -3,6 +3,7 @@
 //! A plugin that takes long to be configured keeps nobody waiting but its topic's other operators.
 
 mod pausing;
+mod migrating;
 mod plugin_report;
 mod describe;
 mod error;
@@ -12,13 +13,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
-use weir_partition::Partition;
+use weir_partition::{Link, Partition};
 use weir_views::catalog::{self, Catalog, CatalogChange, CatalogError};
 use weir_wire::admin::{
     Binding, BindingSpec, Chain, ChainChange, ChangedAt, FailurePolicy, Limits, NotChanged,
     PluginDescription, PluginVersion, Status, TopicDescription, TopicSpec,
 };
 use weir_wire::ids::{ChainRevision, Digest, PartitionId, PluginName, TopicName};
+use weir_wire::keyspace::Keyspace;
 
 use self::describe::describe;
 pub use self::error::{ControlError, Kind};
@@ -158,6 +160,8 @@ impl Control {
         let bytes = component.len() as u64;
         // Compiled before the counter is closed for others: it can take a minute.
         let digest = self.shelf.put(&component).await?;
+        let (shelf, of) = (Arc::clone(&self.shelf), name.clone());
+        let schema = self.blocking(move || shelf.schema(&of, &digest)).await??;
         let _changing = self.changing.lock().await;
         // Put again under the lock: a deletion may just have taken it away.
         self.shelf.keep(&component)?;
@@ -170,6 +174,7 @@ impl Control {
             name,
             digest,
             bytes,
+            schema,
             pushed_at: (self.clock)(),
             bound_to: Vec::new(),
         };
@@ -228,6 +233,12 @@ impl Control {
             Some(present) => (present.order, present.config, present.on_failure, present.limits),
             None => (0, serde_json::json!({}), FailurePolicy::default(), Limits::default()),
         };
+        // State of another form moves: to where nothing was before.
+        let known = catalog.keyspace(held.record.id, &plugin);
+        let keyspace = match *known.schema() == version.schema {
+            true => known,
+            false => Keyspace::new(version.schema.clone(), ChainRevision(chain.revision.0 + 1)),
+        };
         let limits = limits.with(&spec.limits.unwrap_or_default());
         check_limits(&limits)?;
         let binding = Binding {
@@ -240,6 +251,7 @@ impl Control {
             emit,
             limits,
             paused,
+            keyspace,
             dead_letter: spec.dead_letter.unwrap_or(kept),
         };
         // A paused one is tried too: it has to be fit when it is resumed.
@@ -309,7 +321,8 @@ impl Control {
         chain.revision = ChainRevision(chain.revision.0 + 1);
         let change = CatalogChange::ChainChanged { topic: record.id, chain: chain.clone() };
         self.registry.catalog().check(&change)?;
-        self.try_out(&record.name, tried).await?;
+        let tried = self.try_out(&record.name, tried).await?;
+        self.try_migrations(&topic, tried).await?;
         self.registry.record(change).await?;
         let making = Semaphore::new(MADE_AT_ONCE_MAX);
         // One that stands still takes the chain from the catalog when it is opened again.
@@ -322,32 +335,45 @@ impl Control {
             }
         }
         let mut changed = futures::stream::iter(changes).buffered(SIDE_BY_SIDE_MAX);
-        let (mut since, mut pending) = (Vec::new(), Vec::new());
+        let (mut since, mut pending, mut unmigrated) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(changed) = changed.next().await {
             match changed {
-                Ok(at) => since.push(at),
+                Ok((at, left)) => {
+                    let not_taken_over = |why| NotChanged { partition: at.partition, why };
+                    unmigrated.extend(left.into_iter().map(not_taken_over));
+                    since.push(at);
+                }
                 Err(why) => pending.push(why),
             }
         }
         drop(changed);
-        Ok(ChainChange { chain, since, pending })
+        Ok(ChainChange { chain, since, pending, unmigrated })
     }
 
     /// Brings each of these bindings to life once.
-    async fn try_out(&self, topic: &TopicName, bindings: Vec<Binding>) -> Result<(), ControlError> {
+    async fn try_out(
+        &self,
+        topic: &TopicName,
+        bindings: Vec<Binding>,
+    ) -> Result<Vec<Link>, ControlError> {
         let (shelf, logs) = (Arc::clone(&self.shelf), Arc::clone(&self.topics.logs));
         let topic = topic.clone();
         let try_all = move || {
-            for binding in &bindings {
+            let tried = bindings.iter().map(|binding| {
                 let plugin = shelf.plugin(binding)?;
-                link(&plugin, binding, logs.listener(binding, &topic, None))?;
-            }
-            Ok::<_, ShelfError>(())
+                link(&plugin, binding, logs.listener(binding, &topic, None))
+            });
+            tried.collect::<Result<Vec<Link>, ShelfError>>()
         };
-        let tried = self.topics.machine.blocking.run(try_all).await;
-        tried
-            .map_err(|error| ControlError::new(Kind::Internal, "internal", error.to_string()))??;
-        Ok(())
+        Ok(self.blocking(try_all).await??)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let done = self.topics.machine.blocking.run(work).await;
+        done.map_err(|error| ControlError::new(Kind::Internal, "internal", error.to_string()))
     }
 
     async fn change_partition(
@@ -357,7 +383,7 @@ impl Control {
         partition: &Partition,
         chain: &Chain,
         making: &Semaphore,
-    ) -> Result<ChangedAt, NotChanged> {
+    ) -> Result<(ChangedAt, Vec<String>), NotChanged> {
         let made = {
             let _one = making.acquire().await;
             self.topics.chain(chain, topic, number).await
@@ -367,7 +393,10 @@ impl Control {
             Err(fault) => Err(fault),
         };
         match changed {
-            Ok(offset) => Ok(ChangedAt { partition: number, offset }),
+            Ok(offset) => {
+                let unmigrated = partition.snapshot().borrow().unmigrated.clone();
+                Ok((ChangedAt { partition: number, offset }, unmigrated))
+            }
             Err(fault) => {
                 tracing::error!(partition = %number, %fault,
                     "the chain changes here when the partition is opened again");

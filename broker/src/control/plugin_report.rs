@@ -99,6 +99,7 @@ fn report(number: PartitionId, told: PluginUse) -> PartitionReport {
         version: told.judge.as_ref().map(|judge| judge.version),
         digest: told.judge.as_ref().map(|judge| judge.digest),
         since: told.since,
+        unmigrated: told.unmigrated,
         memory_bytes: told.memory_bytes,
         state_keys: told.state_keys,
         state_bytes: told.state_bytes,

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use weir_wire::admin::{Binding, Chain, Durability, PluginVersion};
 use weir_wire::ids::{Digest, PARTITIONS_MAX, PluginName, Timestamp, TopicId, TopicName};
+use weir_wire::keyspace::Keyspace;
 
 /// The internal topic that this is the fold of; it has one partition.
 pub const CATALOG_TOPIC: &str = "__catalog";
@@ -66,6 +67,9 @@ struct ChainHistory {
     /// Of plugins without `previous`: the version that was there, if it was deleted.
     #[serde(default)]
     previous_deleted: BTreeMap<PluginName, u32>,
+    /// Where the state is of each plugin that was ever bound with another keyspace than the first.
+    #[serde(default)]
+    keyspaces: BTreeMap<PluginName, Keyspace>,
 }
 
 /// One change: the payload of an event in `__catalog`.
@@ -452,6 +456,12 @@ impl Catalog {
         self.chains.get(&topic)?.previous_deleted.get(plugin).copied()
     }
 
+    /// Where a plugin's state on a topic is, also while it is not bound there.
+    pub fn keyspace(&self, topic: TopicId, plugin: &PluginName) -> Keyspace {
+        let history = self.chains.get(&topic);
+        history.and_then(|history| history.keyspaces.get(plugin)).cloned().unwrap_or_default()
+    }
+
     /// Producer ids below this may have been given out.
     pub fn producer_ids_up_to(&self) -> u64 {
         self.producer_ids_up_to
@@ -481,6 +491,12 @@ impl Catalog {
 
 impl ChainHistory {
     fn change(&mut self, chain: Chain) {
+        for binding in &chain.bindings {
+            let known = self.keyspaces.get(&binding.plugin);
+            if known.map_or(!binding.keyspace.is_first(), |known| *known != binding.keyspace) {
+                self.keyspaces.insert(binding.plugin.clone(), binding.keyspace.clone());
+            }
+        }
         for binding in std::mem::replace(&mut self.chain, chain).bindings {
             // A pause is no change to go back from: who pauses a bad version wants the one before it.
             let same = |now: &Binding| Binding { paused: now.paused, ..binding.clone() } == *now;
@@ -518,8 +534,15 @@ mod tests {
     fn pushed(name: &str, version: u32, digest: u8) -> CatalogChange {
         let digest = Digest([digest; 32]);
         let (name, pushed_at) = (plugin(name), Timestamp(2));
-        let version =
-            PluginVersion { name, version, digest, bytes: 9, pushed_at, bound_to: vec![] };
+        let version = PluginVersion {
+            name,
+            version,
+            digest,
+            bytes: 9,
+            pushed_at,
+            schema: Default::default(),
+            bound_to: vec![],
+        };
         CatalogChange::PluginPushed { version }
     }
 
@@ -535,6 +558,7 @@ mod tests {
             limits: Default::default(),
             dead_letter: None,
             paused: false,
+            keyspace: Keyspace::default(),
         }
     }
 
@@ -781,6 +805,27 @@ mod tests {
         let mut json = serde_json::to_value(binding("limit", 1, 1, &[])).unwrap();
         json.as_object_mut().unwrap().remove("paused");
         assert!(!serde_json::from_value::<Binding>(json).unwrap().paused);
+    }
+
+    #[test]
+    fn where_a_plugins_state_is_outlives_its_binding_and_its_versions() {
+        let mut catalog = an_airline();
+        let limit = plugin("limit");
+        let keyspace = |catalog: &Catalog| catalog.keyspace(TopicId(16), &limit).to_string();
+        let weeks = Keyspace::parse("weeks@2").unwrap();
+        assert_eq!(keyspace(&catalog), "");
+        let moved = Binding { keyspace: weeks, ..binding("limit", 2, 2, &[]) };
+        catalog.apply(&chain(16, 2, vec![moved]));
+        catalog.apply(&chain(16, 3, vec![]));
+        catalog.apply(&deleted("limit", 2));
+        assert_eq!(keyspace(&catalog), "weeks@2");
+        catalog.apply(&chain(16, 4, vec![binding("limit", 1, 1, &[])]));
+        assert_eq!(keyspace(&catalog), "", "as after a rollback");
+        // What an older broker wrote has none of it.
+        let json = serde_json::to_string(&binding("limit", 1, 1, &[])).unwrap();
+        let older = json.replace(",\"keyspace\":\"\"", "");
+        assert_ne!(older, json);
+        assert_eq!(serde_json::from_str::<Binding>(&older).unwrap(), binding("limit", 1, 1, &[]));
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! 1                                          | version u8 | rows u64 | position u64 | next offset u64 | time u64 |
 //!                                            | chain revision u64 | relayed u64 | next ordinal u64 | chain note ... |
 //! 2 | name length u8 | plugin name | key ... | expires u8: 0 or 1 | expires at u64 | value ... |
+//!                                            | the name is PLUGIN/KEYSPACE in others than the first
 //! 3 | producer id u64                        | epoch u16 | last sequence u32 | last used u64 |
 //! 4 | producer id u64 | position u64         | first sequence u32 | count u32 | first offset u64 |
 //!                                            | all accepted u8: 0 or 1 | time u64 |
 //! 5 | relay's producer id u64                | epoch u16 | last sequence u32 |
 //! 6 | position u64                           | first ordinal u64 | count u32 |
+//! 7 | plugin name ...                        | length u8 | keyspace at work | before u8: 0 or 1 | keyspace ... |
 //! ```
 //! Promises: rows in the order of their keys decode to exactly what was encoded, or to nothing:
 //! another version, a row missing, too much, too short or against an invariant discards the whole.
@@ -22,7 +24,9 @@ use bytes::Bytes;
 use weir_wire::ids::{
     ChainRevision, Offset, PluginName, Position, ProducerEpoch, ProducerId, Sequence, Timestamp,
 };
+use weir_wire::keyspace::Keyspace;
 
+use crate::keyspaces::Keyspaces;
 use crate::outbox::{self, Outbox, Waiting};
 use crate::producers::{self, ClientHead, Producers, Remembered};
 use crate::state::{self, Entry};
@@ -37,12 +41,14 @@ const CLIENT: u8 = 3;
 const BATCH: u8 = 4;
 const RELAY: u8 = 5;
 const OUTBOX: u8 = 6;
+const KEYSPACES: u8 = 7;
 
 /// The fold of one partition as of a position, taken out of the store.
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(crate) head: Head,
-    pub(crate) state: Vec<(PluginName, state::Changed)>,
+    pub(crate) keyspaces: Vec<(PluginName, Keyspaces)>,
+    pub(crate) state: Vec<((PluginName, Keyspace), state::Changed)>,
     pub(crate) producers: Producers,
     pub(crate) outbox: Outbox,
 }
@@ -81,17 +87,18 @@ pub struct Changes {
 /// Changed rows in the order of their change: of two with one key, the later counts.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    pub(crate) state: Vec<(PluginName, Vec<state::Changed>)>,
+    pub(crate) keyspaces: Vec<(PluginName, Keyspaces)>,
+    pub(crate) state: Vec<((PluginName, Keyspace), Vec<state::Changed>)>,
     pub(crate) producers: Vec<producers::Changed>,
     pub(crate) outbox: Vec<outbox::Changed>,
 }
 
 impl Rows {
-    /// The rows of one plugin's state.
-    pub(crate) fn of(&mut self, plugin: &PluginName) -> &mut Vec<state::Changed> {
-        let index = self.state.iter().position(|(name, _)| name == plugin);
+    /// The rows of one keyspace of a plugin's state.
+    pub(crate) fn of(&mut self, place: &(PluginName, Keyspace)) -> &mut Vec<state::Changed> {
+        let index = self.state.iter().position(|(of, _)| of == place);
         let index = index.unwrap_or_else(|| {
-            self.state.push((plugin.clone(), Vec::new()));
+            self.state.push((place.clone(), Vec::new()));
             self.state.len() - 1
         });
         &mut self.state[index].1
@@ -99,6 +106,7 @@ impl Rows {
 
     /// Forgets all rows and keeps their room.
     pub(crate) fn clear(&mut self) {
+        self.keyspaces.clear();
         self.state.iter_mut().for_each(|(_, rows)| rows.clear());
         self.producers.clear();
         self.outbox.clear();
@@ -114,10 +122,16 @@ impl Changes {
 
     /// Every changed row, in order, the head last: key, and value or `None` where it goes.
     pub(crate) fn for_each(&self, mut row: impl FnMut(Vec<u8>, Option<Vec<u8>>)) {
-        for (plugin, changed) in &self.rows.state {
+        for (place, changed) in &self.rows.state {
+            let prefix = state_prefix(place);
             changed.iter().for_each(|changed| {
-                row(state_key(plugin, &changed.key), changed.entry.as_ref().map(state_value))
+                let key = [&*prefix, &changed.key].concat();
+                row(key, changed.entry.as_ref().map(state_value))
             });
+        }
+        for (plugin, keyspaces) in &self.rows.keyspaces {
+            let key = [&[KEYSPACES], plugin.as_str().as_bytes()].concat();
+            row(key, Some(keyspaces_value(keyspaces)));
         }
         for changed in &self.rows.producers {
             let (key, value) = producer_row(*changed);
@@ -153,10 +167,19 @@ fn key(tag: u8, numbers: &[u64]) -> Vec<u8> {
     key
 }
 
-fn state_key(plugin: &PluginName, key: &[u8]) -> Vec<u8> {
-    let name = plugin.as_str().as_bytes();
-    let length = u8::try_from(name.len()).expect("a plugin's name has at most 64 bytes");
-    [&[STATE, length], name, key].concat()
+fn state_prefix((plugin, keyspace): &(PluginName, Keyspace)) -> Vec<u8> {
+    let name = keyspace.of(plugin);
+    let length = u8::try_from(name.len()).expect("names of 64 bytes each and a number");
+    [&[STATE, length], name.as_bytes()].concat()
+}
+
+fn keyspaces_value(keyspaces: &Keyspaces) -> Vec<u8> {
+    let at_work = keyspaces.at_work().to_string();
+    let length = u8::try_from(at_work.len()).expect("a name of 64 bytes and a number");
+    let before = keyspaces.before().map(Keyspace::to_string);
+    let has_before = u8::from(before.is_some());
+    let before = before.unwrap_or_default();
+    [&[length], at_work.as_bytes(), &[has_before], before.as_bytes()].concat()
 }
 
 fn state_value(entry: &Entry) -> Vec<u8> {
@@ -202,7 +225,8 @@ pub(crate) struct Undecodable(&'static str);
 pub(crate) struct Decoder {
     head: Option<(Head, u64, u64, u64)>,
     rows: u64,
-    state: Vec<(PluginName, state::Changed)>,
+    keyspaces: Vec<(PluginName, Keyspaces)>,
+    state: Vec<((PluginName, Keyspace), state::Changed)>,
     producers: Vec<producers::Changed>,
     waiting: Vec<Waiting>,
 }
@@ -220,16 +244,16 @@ impl Decoder {
             HEAD => self.head = Some(head(&mut value)?),
             STATE => {
                 let length = usize::from(key.u8()?);
-                let plugin = std::str::from_utf8(key.take(length)?).ok();
-                let plugin = plugin.and_then(|name| PluginName::parse(name).ok());
-                let plugin = plugin.ok_or(Undecodable("a plugin's name is none"))?;
+                let place = std::str::from_utf8(key.take(length)?).ok();
+                let place = place.and_then(|name| Keyspace::parse_with_plugin(name).ok());
+                let place = place.ok_or(Undecodable("a plugin's name is none"))?;
                 let (expires, at) = (value.flag()?, value.u64()?);
                 let entry = Entry {
                     expires_at: expires.then_some(Timestamp(at)),
                     value: Arc::from(value.rest()),
                 };
                 let changed = state::Changed { key: Arc::from(key.rest()), entry: Some(entry) };
-                self.state.push((plugin, changed));
+                self.state.push((place, changed));
             }
             CLIENT => {
                 let (epoch, last, used) = (value.epoch()?, value.sequence()?, value.u64()?);
@@ -257,6 +281,20 @@ impl Decoder {
                 first: value.u64()?,
                 count: value.u32()?,
             }),
+            KEYSPACES => {
+                let plugin = std::str::from_utf8(key.rest()).ok();
+                let plugin = plugin.and_then(|name| PluginName::parse(name).ok());
+                let plugin = plugin.ok_or(Undecodable("a plugin's name is none"))?;
+                let length = usize::from(value.u8()?);
+                let at_work = keyspace(value.take(length)?)?;
+                let before = match value.flag()? {
+                    true => Some(keyspace(value.rest())?),
+                    false => None,
+                };
+                let keyspaces = Keyspaces::restore(at_work, before);
+                let twice = Undecodable("a keyspace twice");
+                self.keyspaces.push((plugin, keyspaces.ok_or(twice)?));
+            }
             _ => return Err(Undecodable("a row of an unknown kind")),
         }
         match (key.0, value.0) {
@@ -275,11 +313,18 @@ impl Decoder {
         let outbox = Outbox::restore(self.waiting, relayed, next_ordinal);
         Ok(Some(Checkpoint {
             head,
+            keyspaces: self.keyspaces,
             state: self.state,
             producers: producers.ok_or(Undecodable("the windows of producers have gaps"))?,
             outbox: outbox.ok_or(Undecodable("the outbox has a gap"))?,
         }))
     }
+}
+
+fn keyspace(raw: &[u8]) -> Result<Keyspace, Undecodable> {
+    let raw = std::str::from_utf8(raw).ok();
+    let keyspace = raw.and_then(|raw| Keyspace::parse(raw).ok());
+    keyspace.ok_or(Undecodable("a keyspace is none"))
 }
 
 fn head(value: &mut Fields<'_>) -> Result<(Head, u64, u64, u64), Undecodable> {
@@ -369,6 +414,8 @@ mod tests {
     /// A checkpoint with a row of every kind, in the order of keys.
     fn rows() -> Vec<Row> {
         let plugin = PluginName::parse("limit").unwrap();
+        let weeks = Keyspace::parse("per-week@7").unwrap();
+        let keyspaces = Keyspaces::restore(weeks, Some(Keyspace::default())).unwrap();
         let entry = Entry { value: Arc::from(*b"ten"), expires_at: Some(Timestamp(9)) };
         let changed = state::Changed { key: Arc::from(*b"alice"), entry: Some(entry) };
         let batch = Remembered {
@@ -384,7 +431,7 @@ mod tests {
         let relay =
             producers::Changed::Relay(ProducerId(1 << 62), ProducerEpoch(0), Sequence::ZERO);
         let changes = Changes {
-            total: 5,
+            total: 6,
             base: None,
             head: Head {
                 next: Position(8),
@@ -394,7 +441,8 @@ mod tests {
             relayed: 2,
             next_ordinal: 3,
             rows: Rows {
-                state: vec![(plugin, vec![changed])],
+                keyspaces: vec![(plugin.clone(), keyspaces)],
+                state: vec![((plugin, Keyspace::default()), vec![changed])],
                 producers: vec![
                     producers::Changed::Client(ProducerId(1), client),
                     producers::Changed::Batch(ProducerId(1), batch),
@@ -438,7 +486,8 @@ mod tests {
             let mut cut = rows();
             cut[index].0.pop();
             // A key in a plugin's state may end anywhere: only its row would tell.
-            assert!(decode(&cut).is_err() || index == 1, "with row {index} cut");
+            // So may a plugin's name.
+            assert!(decode(&cut).is_err() || [1, 6].contains(&index), "with row {index} cut");
 
             let mut stretched = rows();
             stretched[index].0.push(0);
@@ -452,14 +501,14 @@ mod tests {
         version[0].1[0] += 1;
         assert_eq!(decode(&version).unwrap_err(), Undecodable("another version"));
         let mut kind = rows();
-        kind.last_mut().unwrap().0[0] = 7;
+        kind.last_mut().unwrap().0[0] = 8;
         assert_eq!(decode(&kind).unwrap_err(), Undecodable("a row of an unknown kind"));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(
-            index in 0usize..6,
+            index in 0usize..7,
             key in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
             value in proptest::collection::vec(any::<u8>(), 0..70),
         ) {

@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod offsets;
 pub mod store;
 pub mod checkpoint;
+pub mod keyspaces;
 pub mod state;
 pub mod producers;
 pub mod outbox;

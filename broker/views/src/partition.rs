@@ -14,13 +14,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use weir_log::Commit;
-use weir_log::commit::Kind;
+use weir_log::commit::{KeyspaceChange, KeyspaceFate, Kind};
 use weir_wire::ids::{ChainRevision, Digest, Offset, PluginName, Position, Timestamp};
+use weir_wire::keyspace::Keyspace;
 
 use crate::checkpoint::{Changes, Checkpoint, Head, Rows};
+use crate::keyspaces::Keyspaces;
 use crate::outbox::Outbox;
 use crate::producers::{Producers, Remembered};
-use crate::state::PluginState;
+use crate::state::{Changed, PluginState};
 
 /// Bytes of changes gathered for a checkpoint at most. Beyond, the next checkpoint is written from
 /// the whole view: a disk that is slower than the log must not fill the memory.
@@ -30,7 +32,9 @@ const CHANGES_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug, Default)]
 pub struct PartitionView {
     head: Head,
-    state: BTreeMap<PluginName, Arc<PluginState>>,
+    /// Of plugins whose state was ever elsewhere than in the first keyspace.
+    keyspaces: BTreeMap<PluginName, Keyspaces>,
+    state: BTreeMap<(PluginName, Keyspace), Arc<PluginState>>,
     producers: Producers,
     outbox: Outbox,
     /// The last checkpoint that was taken; `None` if the next one has to hold everything.
@@ -45,20 +49,21 @@ impl PartitionView {
     /// The view as the checkpoint has it, or that of an empty log. Give it the commits from
     /// [`next`](Self::next) on. A checkpoint that the log does not reach is the caller's to drop.
     pub fn restore(checkpoint: Option<Checkpoint>) -> Self {
-        let Some(Checkpoint { head, state, producers, outbox }) = checkpoint else {
+        let Some(Checkpoint { head, keyspaces, state, producers, outbox }) = checkpoint else {
             return Self::default();
         };
-        let mut plugins = BTreeMap::<PluginName, PluginState>::new();
+        let mut plugins = BTreeMap::<(PluginName, Keyspace), PluginState>::new();
         let mut ignored = Vec::new();
-        for (plugin, row) in state {
+        for (place, row) in state {
             if let Some(entry) = row.entry {
-                plugins.entry(plugin).or_default().put(row.key, entry, &mut ignored);
+                plugins.entry(place).or_default().put(row.key, entry, &mut ignored);
                 ignored.clear();
             }
         }
         plugins.values_mut().for_each(|state| state.advance(head.time, &mut ignored));
-        let state = plugins.into_iter().map(|(plugin, state)| (plugin, Arc::new(state))).collect();
-        Self { base: Some(head.next), head, state, producers, outbox, ..Self::default() }
+        let state = plugins.into_iter().map(|(place, state)| (place, Arc::new(state))).collect();
+        let keyspaces = keyspaces.into_iter().collect();
+        Self { base: Some(head.next), head, keyspaces, state, producers, outbox, ..Self::default() }
     }
 
     /// What the commit at `at` did becomes part of the view.
@@ -78,6 +83,7 @@ impl PartitionView {
         if commit.kind == Kind::Chain {
             self.head.chain_note = Bytes::copy_from_slice(&commit.note);
         }
+        self.apply_keyspaces(commit);
         self.apply_state(commit);
         self.apply_producer(at, commit);
         self.apply_outbox(at, commit);
@@ -87,15 +93,34 @@ impl PartitionView {
         }
     }
 
+    fn apply_keyspaces(&mut self, commit: &Commit) {
+        for KeyspaceChange { plugin, keyspace, fate } in &commit.keyspaces {
+            let keyspaces = self.keyspaces.entry(plugin.clone()).or_default();
+            match fate {
+                KeyspaceFate::AtWork => keyspaces.put_to_work(keyspace.clone()),
+                KeyspaceFate::Cleared => {
+                    keyspaces.clear(keyspace);
+                    let place = (plugin.clone(), keyspace.clone());
+                    if let Some(state) = self.state.remove(&place) {
+                        let gone = |row: Changed| Changed { entry: None, ..row };
+                        self.changed.of(&place).extend(state.rows().map(gone));
+                    }
+                }
+            }
+            self.changed.keyspaces.push((plugin.clone(), keyspaces.clone()));
+        }
+    }
+
     fn apply_state(&mut self, commit: &Commit) {
         for change in &commit.state {
             let value = change.value.as_ref().map(|value| (&*value.bytes, value.expires_at));
             self.changed_bytes += change.key.len() + value.map_or(0, |(bytes, _)| bytes.len());
-            let state = self.state.entry(change.plugin.clone()).or_default();
-            exclusive(state).apply(&change.key, value, self.changed.of(&change.plugin));
+            let place = (change.plugin.clone(), change.keyspace.clone());
+            let changed = self.changed.of(&place);
+            exclusive(self.state.entry(place).or_default()).apply(&change.key, value, changed);
         }
-        for (plugin, state) in &mut self.state {
-            exclusive(state).advance(commit.time, self.changed.of(plugin));
+        for (place, state) in &mut self.state {
+            exclusive(state).advance(commit.time, self.changed.of(place));
         }
     }
 
@@ -150,14 +175,28 @@ impl PartitionView {
     pub fn next_ordinal(&self) -> u64 {
         self.outbox.next_ordinal()
     }
+    /// Where a plugin's state is, and was.
+    pub fn keyspaces(&self, plugin: &PluginName) -> Keyspaces {
+        self.keyspaces.get(plugin).cloned().unwrap_or_default()
+    }
     /// The state of a plugin, to be held while a batch is judged and let go before `apply`.
     pub fn state(&self, plugin: &PluginName) -> Arc<PluginState> {
-        self.state.get(plugin).cloned().unwrap_or_default()
+        self.state_in(plugin, self.keyspaces(plugin).at_work())
     }
-    /// Every plugin that has state here, by name.
-    pub fn states(&self) -> impl Iterator<Item = (&PluginName, &PluginState)> {
+    /// What one keyspace holds; the same holds for it.
+    pub fn state_in(&self, plugin: &PluginName, keyspace: &Keyspace) -> Arc<PluginState> {
+        let place = (plugin.clone(), keyspace.clone());
+        self.state.get(&place).cloned().unwrap_or_default()
+    }
+    /// Every keyspace of a plugin that holds anything.
+    pub fn keyspaces_held(&self, plugin: &PluginName) -> impl Iterator<Item = &Keyspace> {
+        let of_plugin = self.states().filter(move |((of, _), _)| of == plugin);
+        of_plugin.map(|((_, keyspace), _)| keyspace)
+    }
+    /// Every plugin and keyspace that has state here, in order.
+    pub fn states(&self) -> impl Iterator<Item = (&(PluginName, Keyspace), &PluginState)> {
         let held = self.state.iter().filter(|(_, state)| 0 < state.keys());
-        held.map(|(plugin, state)| (plugin, &**state))
+        held.map(|(place, state)| (place, &**state))
     }
     /// Who publishes, and what is remembered of it.
     pub fn producers(&self) -> &Producers {
@@ -172,7 +211,7 @@ impl PartitionView {
     pub fn changed_bytes(&self) -> usize {
         let rows: usize = self.changed.state.iter().map(|(_, rows)| rows.len()).sum();
         self.changed_bytes
-            + rows * size_of::<crate::state::Changed>()
+            + rows * size_of::<Changed>()
             + self.changed.producers.len() * size_of::<crate::producers::Changed>()
             + self.changed.outbox.len() * size_of::<crate::outbox::Changed>()
     }
@@ -200,11 +239,13 @@ impl PartitionView {
     }
 
     fn everything(&self) -> Rows {
-        let of_plugin = |(plugin, state): (&PluginName, &Arc<PluginState>)| {
-            (plugin.clone(), state.rows().collect())
+        let of_place = |(place, state): (&(PluginName, Keyspace), &Arc<PluginState>)| {
+            (place.clone(), state.rows().collect())
         };
+        let keyspaces = self.keyspaces.iter();
         Rows {
-            state: self.state.iter().map(of_plugin).collect(),
+            keyspaces: keyspaces.map(|(plugin, of)| (plugin.clone(), of.clone())).collect(),
+            state: self.state.iter().map(of_place).collect(),
             producers: self.producers.rows().collect(),
             outbox: self.outbox.waiting().map(crate::outbox::Changed::Waits).collect(),
         }
@@ -212,7 +253,8 @@ impl PartitionView {
 
     fn changes(&self, base: Option<Position>, head: Head, rows: Rows) -> Changes {
         let keys: u64 = self.state.values().map(|state| state.keys()).sum();
-        let others = self.producers.rows_held() + self.outbox.waiting().len();
+        let others =
+            self.keyspaces.len() + self.producers.rows_held() + self.outbox.waiting().len();
         Changes {
             total: keys + others as u64,
             base,
@@ -284,6 +326,7 @@ mod tests {
             producer: None,
             relayed: 0,
             verdicts: Verdicts::default(),
+            keyspaces: Vec::new(),
             state: Vec::new(),
             outbox: Vec::new(),
             note: Bytes::new(),
@@ -295,6 +338,7 @@ mod tests {
         let bytes = Bytes::from_static(value);
         StateChange {
             plugin: PluginName::parse("limit").unwrap(),
+            keyspace: Keyspace::default(),
             key: Bytes::from_static(b"alice"),
             value: Some(StateValue { bytes, expires_at: None }),
         }
@@ -340,6 +384,84 @@ mod tests {
         let mut view = PartitionView::restore(None);
         view.apply(Position(0), &mark(2));
         view.apply(Position(1), &mark(1));
+    }
+
+    fn keyspace(raw: &str) -> Keyspace {
+        Keyspace::parse(raw).unwrap()
+    }
+
+    fn fate(raw: &str, fate: KeyspaceFate) -> KeyspaceChange {
+        let plugin = PluginName::parse("limit").unwrap();
+        KeyspaceChange { plugin, keyspace: keyspace(raw), fate }
+    }
+
+    /// What a reader of the plugin's state sees, and of the two keyspaces: "value at-work before".
+    fn seen(view: &PartitionView) -> String {
+        let plugin = PluginName::parse("limit").unwrap();
+        let value = view.state(&plugin).get(b"alice").map(|(value, _)| value.to_vec());
+        let keyspaces = view.keyspaces(&plugin);
+        let before = keyspaces.before().map(|before| format!("[{before}]"));
+        format!(
+            "{} [{}] {}",
+            value.map_or("-".into(), |value| String::from_utf8(value).unwrap()),
+            keyspaces.at_work(),
+            before.unwrap_or("-".into())
+        )
+    }
+
+    #[test]
+    fn a_keyspace_is_filled_put_to_work_gone_back_from_and_cleared() {
+        let mut view = PartitionView::restore(None);
+        let (cleared, at_work) = (KeyspaceFate::Cleared, KeyspaceFate::AtWork);
+        let into = |raw: &str, value| StateChange { keyspace: keyspace(raw), ..change(value) };
+        let none = Vec::new();
+        let mut at = 0;
+        let mut step = |view: &mut PartitionView, keyspaces, state, expected: &str| {
+            view.apply(Position(at), &Commit { keyspaces, state, ..mark(1) });
+            at += 1;
+            assert_eq!(seen(view), expected);
+            // From a checkpoint it goes on the same way.
+            let saved = crate::store::Store::in_memory();
+            let saved = saved.partition(weir_wire::ids::TopicId(1), Default::default());
+            view.start_over();
+            saved.save(view.take_changes()).unwrap();
+            let again = PartitionView::restore(saved.load());
+            assert_eq!((seen(&again), again.digest()), (seen(view), view.digest()));
+        };
+        step(&mut view, vec![], vec![change(b"1")], "1 [] -");
+        step(&mut view, vec![], vec![into("w@2", b"7")], "1 [] -");
+        step(&mut view, vec![fate("w@2", cleared)], vec![into("w@2", b"8")], "1 [] -");
+        step(&mut view, vec![fate("w@2", at_work)], none.clone(), "8 [w@2] []");
+        step(&mut view, vec![], vec![into("w@2", b"9")], "9 [w@2] []");
+        step(&mut view, vec![fate("", at_work)], none.clone(), "1 [] [w@2]");
+        step(&mut view, vec![fate("w@2", cleared)], none.clone(), "1 [] -");
+        step(&mut view, vec![fate("w@5", at_work)], none, "- [w@5] []");
+        step(&mut view, vec![fate("", cleared)], vec![into("", b"2")], "- [w@5] -");
+    }
+
+    /// A checkpoint that follows on an earlier one forgets what was cleared.
+    #[test]
+    fn what_was_cleared_is_gone_from_the_next_checkpoint() {
+        let store = crate::store::Store::in_memory();
+        let fold = store.partition(weir_wire::ids::TopicId(1), Default::default());
+        let mut view = PartitionView::restore(None);
+        let weeks = StateChange { keyspace: keyspace("w@2"), ..change(b"8") };
+        view.apply(Position(0), &Commit { state: vec![change(b"1"), weeks], ..mark(1) });
+        fold.save(view.take_changes()).unwrap();
+        let keyspaces = vec![fate("w@2", KeyspaceFate::Cleared)];
+        view.apply(Position(1), &Commit { keyspaces, ..mark(2) });
+        fold.save(view.take_changes()).unwrap();
+        let again = PartitionView::restore(fold.load());
+        assert_eq!(again.digest(), view.digest());
+        assert_eq!(again.states().count(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "the keyspace at work is not cleared")]
+    fn the_state_at_work_is_not_cleared() {
+        let mut view = PartitionView::restore(None);
+        let keyspaces = vec![fate("", KeyspaceFate::Cleared)];
+        view.apply(Position(0), &Commit { keyspaces, ..mark(1) });
     }
 
     #[test]

@@ -54,6 +54,15 @@ impl PluginState {
         (!expired).then_some((&*entry.value, entry.expires_at))
     }
 
+    /// Everything that has not expired by now, in the order of keys.
+    pub fn live(&self) -> Vec<(Arc<[u8]>, Entry)> {
+        let is_live = |entry: &Entry| entry.expires_at.is_none_or(|at| self.time < at);
+        let live = self.entries.iter().filter(|(_, entry)| is_live(entry));
+        let mut live: Vec<_> = live.map(|(key, entry)| (Arc::clone(key), entry.clone())).collect();
+        live.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        live
+    }
+
     /// Keys held. One that expired counts until its minute is over.
     pub fn keys(&self) -> u64 {
         self.entries.len() as u64

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use proptest::prelude::*;
 use weir_log::Commit;
-use weir_log::commit::{Kind, Produced, SideEvent, StateChange, StateValue};
+use weir_log::commit::{
+    KeyspaceChange, KeyspaceFate, Kind, Produced, SideEvent, StateChange, StateValue,
+};
 use weir_views::ViewError;
 use weir_views::partition::PartitionView;
 use weir_views::producers::Arrival;
@@ -16,6 +18,7 @@ use weir_wire::ids::{
     ChainRevision, PartitionId, PluginName, Position, ProducerEpoch, ProducerId, Sequence,
     Timestamp, TopicId, TopicName,
 };
+use weir_wire::keyspace::{Keyspace, Schema};
 use weir_wire::record_batch::Event;
 use weir_wire::verdict::{Verdict, Verdicts};
 
@@ -70,6 +73,7 @@ fn commit(view: &PartitionView, deed: &Deed) -> Commit {
         producer: None,
         relayed,
         verdicts: Verdicts::default(),
+        keyspaces: Vec::new(),
         state: Vec::new(),
         outbox: Vec::new(),
         note: Bytes::new(),
@@ -81,6 +85,7 @@ fn commit(view: &PartitionView, deed: &Deed) -> Commit {
             kind: Kind::Chain,
             chain: ChainRevision(view.chain().0 + 1),
             note: Bytes::from(format!("{{\"revision\":{}}}", view.chain().0 + 1)),
+            keyspaces: keyspaces(view, deed),
             ..mark
         },
         _ => {
@@ -92,7 +97,7 @@ fn commit(view: &PartitionView, deed: &Deed) -> Commit {
                 kind: Kind::Batch,
                 events: verdicts.accepted(),
                 producer: Some(produced(view, deed, time)),
-                state: deed.state.iter().map(|change| state_change(change, time)).collect(),
+                state: deed.state.iter().map(|change| state_change(view, change, time)).collect(),
                 outbox: (0..deed.side_events as u64)
                     .map(|index| side_event(view.next_ordinal() + index))
                     .collect(),
@@ -131,13 +136,36 @@ fn produced(view: &PartitionView, deed: &Deed, now: Timestamp) -> Produced {
     unreachable!("there is always another producer");
 }
 
-fn state_change((plugin, key, value): &KeyDeed, time: Timestamp) -> StateChange {
+/// The state of `limit` moves to a new keyspace, or back to the last one, which may be cleared.
+fn keyspaces(view: &PartitionView, deed: &Deed) -> Vec<KeyspaceChange> {
+    let plugin = PluginName::parse("limit").unwrap();
+    let fate = |keyspace: &Keyspace, fate| KeyspaceChange {
+        plugin: plugin.clone(),
+        keyspace: keyspace.clone(),
+        fate,
+    };
+    let known = view.keyspaces(&plugin);
+    let new = Keyspace::new(Schema::default(), ChainRevision(view.chain().0 + 1));
+    match (deed.sent % 4, known.before()) {
+        (1, Some(before)) => vec![fate(before, KeyspaceFate::AtWork)],
+        (2, Some(before)) => vec![fate(before, KeyspaceFate::Cleared)],
+        (0 | 1, _) => vec![fate(&new, KeyspaceFate::AtWork)],
+        _ => vec![],
+    }
+}
+
+fn state_change(
+    view: &PartitionView,
+    (plugin, key, value): &KeyDeed,
+    time: Timestamp,
+) -> StateChange {
     let value = value.map(|(bytes, expires_in)| StateValue {
         bytes: Bytes::from(vec![bytes; usize::from(bytes) % 9]),
         expires_at: expires_in.map(|minutes| Timestamp(time.0 + minutes * 45_000)),
     });
     let plugin = PluginName::parse(if *plugin { "limit" } else { "dedup" }).unwrap();
-    StateChange { plugin, key: Bytes::from(vec![*key; usize::from(*key)]), value }
+    let keyspace = view.keyspaces(&plugin).at_work().clone();
+    StateChange { plugin, keyspace, key: Bytes::from(vec![*key; usize::from(*key)]), value }
 }
 
 fn side_event(ordinal: u64) -> SideEvent {

@@ -7,9 +7,9 @@ import re
 DEPTH_MAX = 127
 
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-# The escapes of a text one after another; group 1 is half of a surrogate pair.
-ESCAPE = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F])|.)", re.DOTALL
+# A text in whose escapes every surrogate has its other half. Possessive: there is nothing to try again.
+WHOLE = re.compile(
+    r"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F])*+"
 )
 EXPONENT = re.compile(r"[eE]\+?(?=[0-9])")
 
@@ -26,7 +26,7 @@ def read(text: str):
     if is_too_deep(text):
         raise ValueError("nested too deep")
     value = json.loads(text, parse_int=Numeral, parse_float=Numeral, parse_constant=refuse)
-    if "\\u" in text and any(escape[1] for escape in ESCAPE.finditer(text)):
+    if "\\u" in text and not WHOLE.fullmatch(text):
         raise ValueError("half of a surrogate pair")
     return value
 

@@ -1,15 +1,17 @@
 //! A broker for unit tests: what a rule sees when it runs natively. Not part of a component.
 //!
 //! It holds what the contract says of one rule in one partition: the context, the state with its
-//! times to live, the side events, the log lines. Not here: chains, limits on time and memory,
-//! and what becomes of effects when another rule refuses (clone the host before, and go on with
-//! the clone).
+//! times to live, the side events, the log lines, and the limits of all of these. What a broker calls
+//! a fault is a panic here, and of that event nothing stands but its log lines.
+//! Not here: chains, limits on time and memory, and what becomes of effects when another rule refuses
+//! (clone the host before, and go on with the clone).
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::bindings::weir::plugin::log::Level;
-use crate::{Event, Filter, Migrate, OldEntry, Verdict};
+use crate::{Event, Filter, Header, Migrate, OldEntry, Verdict};
 
 /// The broker as a rule sees it. Tests change and read its fields between events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,7 +30,46 @@ pub struct Host {
     pub lines: Vec<(Level, String)>,
     /// Each key's value and from which partition time on it is gone.
     pub state: BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>,
+    /// The topics that the binding lets it emit to; `None`: any.
+    pub emit_to: Option<Vec<String>>,
+    /// What one event may use up.
+    pub limits: Limits,
 }
+
+/// What a binding lets an event use up, beside time and memory. The defaults are a broker's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Side events of one event.
+    pub side_events: usize,
+    /// Bytes of them.
+    pub side_event_bytes: usize,
+    /// Bytes of log lines of one event; more is cut.
+    pub log_bytes: usize,
+    /// Keys that one event changes.
+    pub state_changes: usize,
+    /// Keys in all.
+    pub state_keys: usize,
+    /// Bytes of keys and values in all.
+    pub state_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            side_events: 16,
+            side_event_bytes: 256 << 10,
+            log_bytes: 4 << 10,
+            state_changes: 64,
+            state_keys: 1_000_000,
+            state_bytes: 256 << 20,
+        }
+    }
+}
+
+/// Bytes of an event's key, value and headers at most.
+const EVENT_BYTES_MAX: usize = 1 << 20;
+/// Headers that begin like this are the broker's: no rule writes one.
+const RESERVED_HEADER_PREFIX: &str = "weir-";
 
 impl Host {
     /// Judges one event with `rule`.
@@ -36,7 +77,36 @@ impl Host {
     /// # Panics
     /// Where the rule does, and where a broker would call it a fault.
     pub fn judge<F: Filter>(&mut self, rule: &mut F, event: Event) -> Verdict {
-        self.run(|| rule.process(event))
+        self.run(|| {
+            let reserved: Vec<Header> =
+                event.headers.iter().filter(|h| is_reserved(h)).cloned().collect();
+            let mut verdict = rule.process(event);
+            if let Verdict::Replace(other) = &mut verdict {
+                let is_forged = |header: &Header| is_reserved(header) && !reserved.contains(header);
+                assert!(
+                    !other.headers.iter().any(is_forged),
+                    "wrote a header that is the broker's"
+                );
+                assert!(
+                    bytes_of(other) <= EVENT_BYTES_MAX,
+                    "an event has up to {EVENT_BYTES_MAX} bytes"
+                );
+                // The broker's own headers pass a rule unchanged.
+                other.headers.retain(|header| !is_reserved(header));
+                other.headers.extend(reserved);
+            }
+            verdict
+        })
+    }
+
+    /// The same, and what a broker would call a fault is an `Err` with what the panic said. A broker
+    /// then throws the rule's instance away and makes a fresh one: so should the test.
+    pub fn try_judge<F: Filter>(&mut self, rule: &mut F, event: Event) -> Result<Verdict, String> {
+        let judged = catch_unwind(AssertUnwindSafe(|| self.judge(rule, event)));
+        judged.map_err(|panic| match panic.downcast::<String>() {
+            Ok(text) => *text,
+            Err(panic) => panic.downcast_ref::<&str>().copied().unwrap_or("a panic").to_string(),
+        })
     }
 
     /// Has `rule` take over the state, which a version with the schema `old_schema` has left here:
@@ -67,41 +137,93 @@ impl Host {
         Ok(())
     }
 
-    /// Runs `body` with this host behind the functions of this crate.
+    /// Runs `body` with this host behind the functions of this crate, as one event. If it panics,
+    /// none of its effects stand.
     pub fn run<T>(&mut self, body: impl FnOnce() -> T) -> T {
-        let lent = Lent { owner: self };
+        let before = (self.state.clone(), self.emitted.len());
+        let lent = Lent { owner: self, before };
         CURRENT.with_borrow_mut(|current| {
             assert!(current.is_none(), "a host is running in this thread already");
-            *current = Some(std::mem::take(lent.owner));
+            *current = Some(Running { host: std::mem::take(lent.owner), used: Used::default() });
         });
-        body()
+        let done = body();
+        lent.give_back(|_, _| {});
+        done
     }
 }
 
-thread_local! {
-    static CURRENT: RefCell<Option<Host>> = const { RefCell::new(None) };
+/// A host at work, and what the event has used up of its limits.
+struct Running {
+    host: Host,
+    used: Used,
 }
 
-/// Gives the host back to its owner, also when a rule panics.
+#[derive(Default)]
+struct Used {
+    side_events: usize,
+    side_event_bytes: usize,
+    log_bytes: usize,
+    changed: BTreeSet<Vec<u8>>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Running>> = const { RefCell::new(None) };
+}
+
+type State = BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)>;
+
+/// Gives the host back to its owner, as it was if the rule panics.
 struct Lent<'a> {
     owner: &'a mut Host,
+    /// The state, and how many side events there were.
+    before: (State, usize),
 }
 
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        if let Some(host) = CURRENT.take() {
-            *self.owner = host;
+impl Lent<'_> {
+    fn give_back(mut self, restore: impl FnOnce(&mut Host, (State, usize))) {
+        self.put_back(restore);
+    }
+
+    fn put_back(&mut self, restore: impl FnOnce(&mut Host, (State, usize))) {
+        if let Some(running) = CURRENT.take() {
+            *self.owner = running.host;
+            restore(self.owner, std::mem::take(&mut self.before));
         }
     }
 }
 
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        // Only a panic comes here with the host still lent.
+        self.put_back(|host, (state, emitted)| {
+            host.state = state;
+            host.emitted.truncate(emitted);
+        });
+    }
+}
+
+fn is_reserved(header: &Header) -> bool {
+    header.name.starts_with(RESERVED_HEADER_PREFIX)
+}
+
+fn bytes_of(event: &Event) -> usize {
+    let headers = event.headers.iter().map(|header| header.name.len() + header.value.len());
+    event.key.as_ref().map_or(0, Vec::len) + event.value.len() + headers.sum::<usize>()
+}
+
 /// The imports of the contract, with the signatures of the generated ones.
 pub(crate) mod host {
-    use super::{CURRENT, Host};
+    use super::{CURRENT, Host, Used};
 
     fn with<T>(f: impl FnOnce(&mut Host) -> T) -> T {
-        CURRENT.with_borrow_mut(|host| {
-            f(host.as_mut().expect("outside a broker, call the rule through fake::Host"))
+        with_used(|host, _| f(host))
+    }
+
+    fn with_used<T>(f: impl FnOnce(&mut Host, &mut Used) -> T) -> T {
+        CURRENT.with_borrow_mut(|running| {
+            let running =
+                running.as_mut().expect("outside a broker, call the rule through fake::Host");
+            f(&mut running.host, &mut running.used)
         })
     }
 
@@ -123,14 +245,37 @@ pub(crate) mod host {
     }
 
     pub(crate) mod state {
-        use super::{Host, with};
+        use super::{Host, Used, with, with_used};
 
         const KEY_BYTES_MAX: usize = 256;
         const VALUE_BYTES_MAX: usize = 64 << 10;
 
         fn live<'a>(host: &'a Host, key: &[u8]) -> Option<&'a (Vec<u8>, Option<u64>)> {
-            assert!(key.len() <= KEY_BYTES_MAX, "a state key takes up to {KEY_BYTES_MAX} bytes");
             host.state.get(key).filter(|(_, gone_at)| gone_at.is_none_or(|at| host.now < at))
+        }
+
+        /// Keys, and bytes of keys and values; what has expired takes space too.
+        fn size(host: &Host) -> (usize, usize) {
+            let bytes = host.state.iter().map(|(key, (value, _))| key.len() + value.len());
+            (host.state.len(), bytes.sum())
+        }
+
+        fn changes(host: &Host, used: &mut Used, key: &[u8]) {
+            used.changed.insert(key.to_vec());
+            let max = host.limits.state_changes;
+            assert!(used.changed.len() <= max, "an event changes up to {max} keys");
+        }
+
+        fn put(host: &mut Host, used: &mut Used, key: &[u8], value: Vec<u8>, gone_at: Option<u64>) {
+            assert!(key.len() <= KEY_BYTES_MAX, "a state key takes up to {KEY_BYTES_MAX} bytes");
+            assert!(value.len() <= VALUE_BYTES_MAX, "a value takes up to {VALUE_BYTES_MAX} bytes");
+            let before = size(host);
+            host.state.insert(key.to_vec(), (value, gone_at));
+            let (keys, bytes) = size(host);
+            let is_over = host.limits.state_keys < keys || host.limits.state_bytes < bytes;
+            let grows = before.0 < keys || before.1 < bytes;
+            assert!(!(grows && is_over), "more keys or bytes of state than the binding may have");
+            changes(host, used, key);
         }
 
         pub(crate) fn get(key: &[u8]) -> Option<Vec<u8>> {
@@ -138,47 +283,76 @@ pub(crate) mod host {
         }
 
         pub(crate) fn set(key: &[u8], value: &[u8], ttl_ms: Option<u64>) {
-            assert!(key.len() <= KEY_BYTES_MAX, "a state key takes up to {KEY_BYTES_MAX} bytes");
-            assert!(value.len() <= VALUE_BYTES_MAX, "a value takes up to {VALUE_BYTES_MAX} bytes");
-            with(|host| {
+            with_used(|host, used| {
                 let gone_at = ttl_ms.map(|ttl| host.now.saturating_add(ttl));
-                host.state.insert(key.to_vec(), (value.to_vec(), gone_at));
+                put(host, used, key, value.to_vec(), gone_at);
             });
         }
 
         pub(crate) fn delete(key: &[u8]) {
-            with(|host| host.state.remove(key));
+            with_used(|host, used| {
+                if host.state.remove(key).is_some() {
+                    changes(host, used, key);
+                }
+            });
         }
 
         pub(crate) fn increment(key: &[u8], by: i64, ttl_ms: Option<u64>) -> i64 {
-            with(|host| {
+            with_used(|host, used| {
                 let (count, kept) = live(host, key).map_or((0, None), |(value, gone_at)| {
                     let bytes = value.as_slice().try_into().expect("a counter is 8 bytes");
                     (i64::from_le_bytes(bytes), *gone_at)
                 });
                 let count: i64 = count.checked_add(by).expect("a counter must not overflow");
                 let gone_at = ttl_ms.map(|ttl| host.now.saturating_add(ttl)).or(kept);
-                host.state.insert(key.to_vec(), (count.to_le_bytes().to_vec(), gone_at));
+                put(host, used, key, count.to_le_bytes().to_vec(), gone_at);
                 count
             })
         }
     }
 
     pub(crate) mod outbox {
-        use super::with;
+        use super::super::{EVENT_BYTES_MAX, bytes_of, is_reserved};
+        use super::with_used;
         use crate::Event;
 
         pub(crate) fn emit(topic: &str, event: &Event) {
-            with(|host| host.emitted.push((topic.to_string(), event.clone())));
+            with_used(|host, used| {
+                let grants = host.emit_to.as_ref();
+                let is_granted =
+                    grants.is_none_or(|grants| grants.iter().any(|name| name == topic));
+                assert!(is_granted, "emitted to {topic:?}, which the binding does not name");
+                assert!(
+                    !event.headers.iter().any(is_reserved),
+                    "wrote a header that is the broker's"
+                );
+                let bytes = bytes_of(event);
+                used.side_events += 1;
+                used.side_event_bytes += bytes;
+                assert!(
+                    bytes <= EVENT_BYTES_MAX
+                        && used.side_events <= host.limits.side_events
+                        && used.side_event_bytes <= host.limits.side_event_bytes,
+                    "more side events for one event than the binding may have"
+                );
+                host.emitted.push((topic.to_string(), event.clone()));
+            });
         }
     }
 
     pub(crate) mod log {
-        use super::with;
+        use super::with_used;
         use crate::bindings::weir::plugin::log::Level;
 
         pub(crate) fn write(level: Level, message: &str) {
-            with(|host| host.lines.push((level, message.to_string())));
+            with_used(|host, used| {
+                let room = host.limits.log_bytes.saturating_sub(used.log_bytes);
+                used.log_bytes += message.len();
+                let shown = &message[..message.floor_char_boundary(room)];
+                if !shown.is_empty() {
+                    host.lines.push((level, shown.to_string()));
+                }
+            });
         }
     }
 }
@@ -223,6 +397,7 @@ mod tests {
         }));
         assert!(caught.is_err());
         assert_eq!(host.run(context::topic), "flights");
+        assert!(host.state.is_empty(), "and nothing that it did stands");
     }
 
     /// Keys that begin with one letter become one; `?` is refused.

@@ -34,6 +34,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::ids::{
     ChainRevision, Digest, Offset, PartitionId, PluginName, Timestamp, TopicId, TopicName,
 };
+use crate::keyspace::{Keyspace, Schema};
 use crate::proto;
 
 pub use self::limits::{LimitChanges, Limits};
@@ -219,6 +220,9 @@ pub struct PluginVersion {
     pub bytes: u64,
     /// When it came.
     pub pushed_at: Timestamp,
+    /// The form in which it keeps its state; empty if it declares none.
+    #[serde(default)]
+    pub schema: Schema,
     /// Topics whose chain has it.
     #[serde(default)]
     pub bound_to: Vec<TopicName>,
@@ -288,6 +292,10 @@ pub struct Binding {
     /// pass it by. That is no failure: its failure policy has no part in it.
     #[serde(default)]
     pub paused: bool,
+    /// Where its state is: `SCHEMA@REVISION`, with the chain revision that took it over; empty where
+    /// no version ever declared a schema.
+    #[serde(default)]
+    pub keyspace: Keyspace,
 }
 
 /// A topic's plugins in the order they judge.
@@ -310,6 +318,10 @@ pub struct ChainChange {
     /// the partition is opened again.
     #[serde(default)]
     pub pending: Vec<NotChanged>,
+    /// Partitions where the new chain is at work and a plugin in it did not take over its state: every
+    /// event is a fault of it there, until it is rolled back or another version is bound.
+    #[serde(default)]
+    pub unmigrated: Vec<NotChanged>,
 }
 
 /// A partition in which a recorded chain change did not take effect yet.

@@ -12,6 +12,7 @@ use weir::shelf::{Plugins, ShelfError};
 use weir_plugin_host::{Host, HostOptions, Plugin};
 use weir_wire::admin::Binding;
 use weir_wire::ids::{Digest, PluginName};
+use weir_wire::keyspace::Schema;
 
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine {
     host: Host::new(HostOptions::default()).unwrap(),
@@ -41,6 +42,10 @@ impl Plugins for Known {
     }
 
     fn remove(&self, _: &Digest) {}
+
+    fn schema(&self, _: &PluginName, _: &Digest) -> Result<Schema, ShelfError> {
+        Ok(Schema::default())
+    }
 
     fn plugin(&self, binding: &Binding) -> Result<Plugin, ShelfError> {
         let mut loaded = ENGINE.loaded.lock().unwrap();

@@ -9,6 +9,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "weir-client",
             "weir-mailer",
             "weir-partition",
+            "weir-plugin",
             "weir-plugin-host",
             "weir-views",
             "weir-log",

@@ -6,13 +6,13 @@
 use bytes::BufMut;
 use weir_wire::record_batch::{BATCH_HEADER_BYTES, stamp};
 
-use super::Commit;
 use super::cursor::push_zigzag;
 use super::format::{
-    BODY_FIXED_BYTES, BODY_VERSION, COMMIT_BYTES_MAX, CONTROL, CONTROL_KEY, CRC_FROM, HAS_PRODUCER,
-    Link, MAGIC, Unwritable, leader_epoch, read_data_head,
+    BODY_FIXED_BYTES, BODY_VERSION, BODY_VERSION_KEYSPACES, COMMIT_BYTES_MAX, CONTROL, CONTROL_KEY,
+    CRC_FROM, HAS_PRODUCER, Link, MAGIC, Unwritable, leader_epoch, read_data_head,
 };
 use super::sections::push_sections;
+use super::{Commit, Kind, StateChange};
 
 /// Bytes of a control batch around its body, at most.
 const CONTROL_BYTES_AROUND_MAX: usize = 128;
@@ -96,7 +96,7 @@ fn push_control_batch(out: &mut Vec<u8>, link: &Link, commit: &Commit, body: &[u
 
 fn push_body(body: &mut Vec<u8>, link: &Link, commit: &Commit, data_crc: u32) {
     let producer = commit.producer.as_ref();
-    body.put_u8(BODY_VERSION);
+    body.put_u8(version(commit));
     body.put_u8(commit.kind as u8);
     body.put_u8(if producer.is_some() { HAS_PRODUCER } else { 0 });
     body.put_u8(0);
@@ -121,6 +121,15 @@ fn push_body(body: &mut Vec<u8>, link: &Link, commit: &Commit, data_crc: u32) {
     body.put_u32_le(producer.map_or(0, |producer| producer.last.number()));
     debug_assert_eq!(BODY_FIXED_BYTES, body.len());
     push_sections(body, commit);
+}
+
+/// The lowest version that can say it.
+fn version(commit: &Commit) -> u8 {
+    let is_first = |change: &StateChange| change.keyspace.is_first();
+    let needs_keyspaces = commit.kind == Kind::Migration
+        || !commit.keyspaces.is_empty()
+        || !commit.state.iter().all(is_first);
+    if needs_keyspaces { BODY_VERSION_KEYSPACES } else { BODY_VERSION }
 }
 
 /// Bytes of a zigzag varint for a length.

@@ -12,8 +12,8 @@ use weir_wire::record_batch::{BATCH_HEADER_BYTES, BatchLimits, RecordBatch};
 
 use super::cursor::Cursor;
 use super::format::{
-    BODY_FIXED_BYTES, BODY_VERSION, COMMIT_BYTES_MAX, CONTROL, CONTROL_KEY, CRC_FROM, HAS_PRODUCER,
-    Link, MAGIC, Unreadable, leader_epoch, read_data_head,
+    BODY_FIXED_BYTES, BODY_VERSION, BODY_VERSION_KEYSPACES, COMMIT_BYTES_MAX, CONTROL, CONTROL_KEY,
+    CRC_FROM, HAS_PRODUCER, Link, MAGIC, Unreadable, leader_epoch, read_data_head,
 };
 use super::sections::read_sections;
 use super::{Commit, Identity, Kind, Produced, Stored};
@@ -45,6 +45,7 @@ pub(crate) struct Envelope {
     chain: ChainRevision,
     relayed: u64,
     producer: Option<Produced>,
+    version: u8,
     sections: Bytes,
 }
 
@@ -128,17 +129,18 @@ impl Envelope {
         checksum: u32,
         control_bytes: usize,
     ) -> Result<(Self, DataClaim), Unreadable> {
-        match body.first() {
-            Some(&BODY_VERSION) => {}
+        let version = match body.first() {
+            Some(&version @ (BODY_VERSION | BODY_VERSION_KEYSPACES)) => version,
             Some(&version) => return Err(Unreadable::Version(version)),
             None => return Err(Unreadable::Invalid("an empty commit")),
-        }
+        };
         if body.len() < BODY_FIXED_BYTES {
             return Err(Unreadable::Invalid("a commit without its fixed part"));
         }
         let sections = body.split_off(BODY_FIXED_BYTES);
         body.advance(1);
         let kind = Kind::from_number(body.get_u8())
+            .filter(|kind| version >= BODY_VERSION_KEYSPACES || *kind != Kind::Migration)
             .ok_or(Unreadable::Invalid("a commit of an unknown kind"))?;
         let (flags, zero) = (body.get_u8(), body.get_u8());
         let topic = TopicId(body.get_u32_le());
@@ -185,6 +187,7 @@ impl Envelope {
             chain,
             relayed,
             producer: (flags & HAS_PRODUCER != 0).then_some(producer),
+            version,
             sections,
         };
         Ok((envelope, claim))
@@ -221,7 +224,7 @@ impl Envelope {
 
     /// The whole commit.
     pub(crate) fn open(self) -> Result<Stored, Unreadable> {
-        let sections = read_sections(self.sections)?;
+        let sections = read_sections(self.version, self.sections)?;
         let commit = Commit {
             kind: self.kind,
             time: self.time,
@@ -232,6 +235,7 @@ impl Envelope {
             producer: self.producer,
             relayed: self.relayed,
             verdicts: sections.verdicts,
+            keyspaces: sections.keyspaces,
             state: sections.state,
             outbox: sections.outbox,
             note: sections.note,

@@ -5,10 +5,14 @@ use weir_wire::ids::{
     ChainRevision, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId, Sequence,
     Timestamp, TopicId, TopicName,
 };
+use weir_wire::keyspace::{Keyspace, Schema};
 use weir_wire::record_batch::{BatchBuilder, Compression, Event, Header, stamp};
 use weir_wire::verdict::{Rejection, Verdict, Verdicts};
 
-use super::{Commit, Identity, Kind, Produced, SideEvent, StateChange, StateValue, Stored};
+use super::{
+    Commit, Identity, KeyspaceChange, KeyspaceFate, Kind, Produced, SideEvent, StateChange,
+    StateValue, Stored,
+};
 
 /// The partition of all tests.
 pub(crate) const IDENTITY: Identity = Identity { topic: TopicId(7), partition: PartitionId(3) };
@@ -52,6 +56,7 @@ impl Worker {
             producer: None,
             relayed: 0,
             verdicts: Verdicts::all_accepted(events),
+            keyspaces: vec![],
             state: vec![],
             outbox: vec![],
             note: Bytes::new(),
@@ -70,6 +75,7 @@ impl Worker {
             |expires_at| Some(StateValue { bytes: Bytes::from_static(b"\x0b"), expires_at });
         let change = |key: &'static [u8], value| StateChange {
             plugin: plugin.clone(),
+            keyspace: Keyspace::default(),
             key: Bytes::from_static(key),
             value,
         };
@@ -109,6 +115,37 @@ impl Worker {
         ];
         commit.outbox = vec![side(6, Some(b"alice")), side(7, None)];
         commit
+    }
+
+    /// A piece of a migration, as it begins.
+    pub(crate) fn migration(&mut self) -> Commit {
+        let plugin = PluginName::parse("daily-limit").unwrap();
+        let weeks = Keyspace::new(Schema::parse("per-week").unwrap(), ChainRevision(5));
+        let cleared = KeyspaceFate::Cleared;
+        let value = StateValue { bytes: Bytes::from_static(b"\x0b"), expires_at: None };
+        let change = |keyspace: &Keyspace, key: &'static [u8]| StateChange {
+            plugin: plugin.clone(),
+            keyspace: keyspace.clone(),
+            key: Bytes::from_static(key),
+            value: Some(value.clone()),
+        };
+        Commit {
+            kind: Kind::Migration,
+            keyspaces: vec![
+                KeyspaceChange { plugin: plugin.clone(), keyspace: weeks.clone(), fate: cleared },
+                KeyspaceChange {
+                    plugin: plugin.clone(),
+                    keyspace: Keyspace::default(),
+                    fate: KeyspaceFate::AtWork,
+                },
+            ],
+            state: vec![
+                change(&weeks, b"alice"),
+                change(&weeks, b"bob"),
+                change(&Keyspace::default(), b"carol"),
+            ],
+            ..self.commit(&[], 0)
+        }
     }
 
     /// A change of the chain.

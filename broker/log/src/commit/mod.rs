@@ -20,6 +20,7 @@ use weir_wire::ids::{
     ChainRevision, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId, Sequence,
     Timestamp, TopicId, TopicName,
 };
+use weir_wire::keyspace::Keyspace;
 use weir_wire::record_batch::Event;
 use weir_wire::verdict::Verdicts;
 
@@ -59,6 +60,8 @@ pub struct Commit {
     pub relayed: u64,
     /// One per event that was sent.
     pub verdicts: Verdicts,
+    /// What becomes of whole keyspaces, before the changes in `state`.
+    pub keyspaces: Vec<KeyspaceChange>,
     /// What became of the plugins' state: absolute values, so that applying twice is applying once.
     pub state: Vec<StateChange>,
     /// Side events, in order of emission.
@@ -84,11 +87,13 @@ pub enum Kind {
     Mark = 4,
     /// The whole state up to here, so that what is before can be trimmed.
     Snapshot = 5,
+    /// A piece of a plugin's state as the next version keeps it, before that one is at work.
+    Migration = 6,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Open, Self::Batch, Self::Chain, Self::Mark, Self::Snapshot]
+        [Self::Open, Self::Batch, Self::Chain, Self::Mark, Self::Snapshot, Self::Migration]
             .into_iter()
             .find(|kind| *kind as u8 == number)
     }
@@ -107,6 +112,7 @@ impl Commit {
             producer: None,
             relayed: 0,
             verdicts: Verdicts::default(),
+            keyspaces: Vec::new(),
             state: Vec::new(),
             outbox: Vec::new(),
             note: Bytes::new(),
@@ -134,11 +140,34 @@ pub struct Produced {
     pub last: Sequence,
 }
 
+/// What becomes of one keyspace of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyspaceChange {
+    /// Whose.
+    pub plugin: PluginName,
+    /// Which.
+    pub keyspace: Keyspace,
+    /// What.
+    pub fate: KeyspaceFate,
+}
+
+/// What becomes of a keyspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum KeyspaceFate {
+    /// It is empty. Never that which is at work.
+    Cleared = 0,
+    /// The plugin's state is here from now on; where it was stays as it is, for a rollback.
+    AtWork = 1,
+}
+
 /// One key of one plugin's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateChange {
     /// Whose state.
     pub plugin: PluginName,
+    /// In which of its keyspaces.
+    pub keyspace: Keyspace,
     /// At most 256 bytes.
     pub key: Bytes,
     /// The new value; `None` deletes.

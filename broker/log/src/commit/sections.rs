@@ -9,11 +9,14 @@
 //! 3 state      count varint, then per change:
 //!              | plugin counted, empty: as before | key counted | what varint | ...
 //!              what 0: deleted   1: value counted   2: expires varint, value counted
+//!              since version 2 the plugin may be PLUGIN/KEYSPACE, as `keyspace.rs` of the wire has it
 //! 4 outbox     count varint, then per side event:
 //!              | ordinal varint | plugin counted, empty: as before | topic counted, empty: as before |
 //!              | hops u8 | timestamp varint | key optional | value optional | headers varint |
 //!              | name counted, value optional | ...
 //! 5 note       text
+//! 6 keyspaces  count varint, then per keyspace: | PLUGIN/KEYSPACE counted | fate u8 |
+//!              fate 0: cleared   1: at work          since version 2; applied before the state
 //! ```
 //! *counted*: a varint count, then so many bytes. *optional*: a varint of the count plus one, or 0.
 //!
@@ -21,12 +24,13 @@
 
 use bytes::Bytes;
 use weir_wire::ids::{PluginName, Timestamp, TopicName};
+use weir_wire::keyspace::Keyspace;
 use weir_wire::record_batch::{Event, Header};
 use weir_wire::verdict::Verdicts;
 
 use super::cursor::{Cursor, push_counted, push_optional, push_varint};
-use super::format::Unreadable;
-use super::{Commit, SideEvent, StateChange, StateValue};
+use super::format::{BODY_VERSION_KEYSPACES, Unreadable};
+use super::{Commit, KeyspaceChange, KeyspaceFate, SideEvent, StateChange, StateValue};
 use crate::planted::{Bug, is_planted};
 
 const ACCEPTED: u8 = 1;
@@ -34,11 +38,13 @@ const VERDICTS: u8 = 2;
 const STATE: u8 = 3;
 const OUTBOX: u8 = 4;
 const NOTE: u8 = 5;
+const KEYSPACES: u8 = 6;
 
 /// What the sections of one commit hold.
 #[derive(Default)]
 pub(super) struct Sections {
     pub(super) verdicts: Verdicts,
+    pub(super) keyspaces: Vec<KeyspaceChange>,
     pub(super) state: Vec<StateChange>,
     pub(super) outbox: Vec<SideEvent>,
     pub(super) note: Bytes,
@@ -62,6 +68,9 @@ pub(super) fn push_sections(out: &mut Vec<u8>, commit: &Commit) {
     if !commit.note.is_empty() {
         push_section(out, NOTE, |out| out.extend_from_slice(&commit.note));
     }
+    if !commit.keyspaces.is_empty() {
+        push_section(out, KEYSPACES, |out| push_keyspaces(out, &commit.keyspaces));
+    }
 }
 
 fn push_section(out: &mut Vec<u8>, tag: u8, content: impl FnOnce(&mut Vec<u8>)) {
@@ -76,9 +85,15 @@ fn push_section(out: &mut Vec<u8>, tag: u8, content: impl FnOnce(&mut Vec<u8>)) 
 
 fn push_state(out: &mut Vec<u8>, state: &[StateChange]) {
     push_varint(out, state.len() as u64);
-    let mut before = "";
+    let mut before = None;
     for change in state {
-        push_name(out, change.plugin.as_str(), &mut before);
+        let place = (&change.plugin, &change.keyspace);
+        if before == Some(place) {
+            out.push(0);
+        } else {
+            push_counted(out, change.keyspace.of(&change.plugin).as_bytes());
+            before = Some(place);
+        }
         push_counted(out, &change.key);
         match &change.value {
             None => push_varint(out, 0),
@@ -92,6 +107,14 @@ fn push_state(out: &mut Vec<u8>, state: &[StateChange]) {
                 push_counted(out, bytes);
             }
         }
+    }
+}
+
+fn push_keyspaces(out: &mut Vec<u8>, keyspaces: &[KeyspaceChange]) {
+    push_varint(out, keyspaces.len() as u64);
+    for change in keyspaces {
+        push_counted(out, change.keyspace.of(&change.plugin).as_bytes());
+        out.push(change.fate as u8);
     }
 }
 
@@ -124,7 +147,8 @@ fn push_name<'a>(out: &mut Vec<u8>, name: &'a str, before: &mut &'a str) {
     }
 }
 
-pub(super) fn read_sections(bytes: Bytes) -> Result<Sections, Unreadable> {
+pub(super) fn read_sections(version: u8, bytes: Bytes) -> Result<Sections, Unreadable> {
+    let knows_keyspaces = version >= BODY_VERSION_KEYSPACES;
     let mut cursor = Cursor::new(bytes);
     let mut sections = Sections::default();
     let mut tag_before = 0;
@@ -146,9 +170,10 @@ pub(super) fn read_sections(bytes: Bytes) -> Result<Sections, Unreadable> {
                 sections.verdicts = Verdicts::decode(&content.take(length)?, u32::MAX)
                     .map_err(|_| Unreadable::Invalid("verdicts that are none"))?;
             }
-            STATE => sections.state = read_state(&mut content)?,
+            STATE => sections.state = read_state(&mut content, knows_keyspaces)?,
             OUTBOX => sections.outbox = read_outbox(&mut content)?,
             NOTE => sections.note = content.take(length)?,
+            KEYSPACES if knows_keyspaces => sections.keyspaces = read_keyspaces(&mut content)?,
             _ => return Err(Unreadable::Invalid("a section of an unknown kind")),
         }
         if !content.is_empty() {
@@ -158,13 +183,17 @@ pub(super) fn read_sections(bytes: Bytes) -> Result<Sections, Unreadable> {
     Ok(sections)
 }
 
-fn read_state(cursor: &mut Cursor) -> Result<Vec<StateChange>, Unreadable> {
+fn read_state(cursor: &mut Cursor, knows_keyspaces: bool) -> Result<Vec<StateChange>, Unreadable> {
     let count = cursor.count()?;
     // Grows with what is really there: a change takes more memory than bytes.
     let mut state = Vec::new();
-    let mut before: Option<PluginName> = None;
+    let mut before: Option<(PluginName, Keyspace)> = None;
     for _ in 0..count {
-        let plugin = read_name(cursor, &mut before, PluginName::parse)?;
+        let place = read_name(cursor, &mut before, Keyspace::parse_with_plugin)?;
+        let (plugin, keyspace) = place;
+        if !knows_keyspaces && !keyspace.is_first() {
+            return Err(Unreadable::Invalid("a keyspace in a commit of version 1"));
+        }
         let key = cursor.counted()?;
         let value = match cursor.varint()? {
             0 => None,
@@ -175,9 +204,27 @@ fn read_state(cursor: &mut Cursor) -> Result<Vec<StateChange>, Unreadable> {
             }
             _ => return Err(Unreadable::Invalid("a state change of an unknown kind")),
         };
-        state.push(StateChange { plugin, key, value });
+        state.push(StateChange { plugin, keyspace, key, value });
     }
     Ok(state)
+}
+
+fn read_keyspaces(cursor: &mut Cursor) -> Result<Vec<KeyspaceChange>, Unreadable> {
+    let count = cursor.count()?;
+    let mut keyspaces = Vec::new();
+    for _ in 0..count {
+        let name = cursor.counted()?;
+        let name = std::str::from_utf8(&name).ok();
+        let place = name.and_then(|name| Keyspace::parse_with_plugin(name).ok());
+        let (plugin, keyspace) = place.ok_or(Unreadable::Invalid("a keyspace that is none"))?;
+        let fate = match cursor.u8()? {
+            0 => KeyspaceFate::Cleared,
+            1 => KeyspaceFate::AtWork,
+            _ => return Err(Unreadable::Invalid("an unknown fate of a keyspace")),
+        };
+        keyspaces.push(KeyspaceChange { plugin, keyspace, fate });
+    }
+    Ok(keyspaces)
 }
 
 fn read_outbox(cursor: &mut Cursor) -> Result<Vec<SideEvent>, Unreadable> {

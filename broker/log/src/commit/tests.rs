@@ -29,7 +29,7 @@ fn hex_dump(bytes: &[u8]) -> String {
 
 #[test]
 fn the_bytes_of_each_kind_are_stable() {
-    let golden: [(u64, Commit, ExpectFile); 5] = [
+    let golden: [(u64, Commit, ExpectFile); 6] = [
         (
             0,
             Commit::open(Bytes::from_static(b"{\"topic\":\"flights\"}")),
@@ -43,6 +43,7 @@ fn the_bytes_of_each_kind_are_stable() {
             Commit { kind: Kind::Snapshot, ..Worker::new().commit(&[], 0) },
             expect_file!["../../golden/commit-v1-snapshot.txt"],
         ),
+        (5, Worker::new().migration(), expect_file!["../../golden/commit-v2-migration.txt"]),
     ];
     for (position, commit, golden) in golden {
         let bytes = encoded(position, &commit);
@@ -106,10 +107,10 @@ fn any_state_change() -> impl Strategy<Value = StateChange> {
     let value = (bytes(), proptest::option::of(any::<u64>())).prop_map(|(bytes, expires_at)| {
         StateValue { bytes, expires_at: expires_at.map(Timestamp) }
     });
-    ("[a-c]", bytes(), proptest::option::of(value)).prop_map(|(plugin, key, value)| StateChange {
-        plugin: PluginName::parse(&plugin).unwrap(),
-        key,
-        value,
+    let place = "[a-c](/(weeks)?@[1-9])?";
+    (place, bytes(), proptest::option::of(value)).prop_map(|(place, key, value)| {
+        let (plugin, keyspace) = Keyspace::parse_with_plugin(&place).unwrap();
+        StateChange { plugin, keyspace, key, value }
     })
 }
 
@@ -155,6 +156,15 @@ proptest! {
     }
 
     #[test]
+    fn keyspaces_are_never_read_in_a_commit_of_version_1(cut in any::<prop::sample::Index>()) {
+        let mut out = Vec::new();
+        sections::push_sections(&mut out, &Worker::new().migration());
+        prop_assert!(sections::read_sections(1, out.clone().into()).is_err());
+        out.truncate(cut.index(out.len()) + 1);
+        let _ = sections::read_sections(2, out.into());
+    }
+
+    #[test]
     fn any_sections_are_answered_without_a_panic(
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
@@ -166,13 +176,13 @@ proptest! {
             *at.get_mut(&mut out) = byte;
         }
         out.truncate(cut.index(out.len()) + 1);
-        let _ = sections::read_sections(out.into());
+        let _ = sections::read_sections(2, out.into());
     }
 
     #[test]
     fn any_bytes_are_answered_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         prop_assert!(Envelope::parse(&bytes.clone().into()).is_err());
-        let _ = sections::read_sections(bytes.into());
+        let _ = sections::read_sections(2, bytes.into());
     }
 
     #[test]

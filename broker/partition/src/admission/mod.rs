@@ -109,6 +109,7 @@ pub(crate) fn admit(
         producer: produced,
         relayed: view.relayed(),
         verdicts: judged.verdicts,
+        keyspaces: Vec::new(),
         state: judged.state,
         outbox: judged.outbox,
         note: Bytes::new(),
@@ -309,7 +310,7 @@ fn judge(
             break;
         }
     }
-    let state = finish(chain);
+    let state = finish(view, chain);
     if side_bytes + admitted.rebuilt_bytes() > EFFECTS_BYTES_MAX {
         return Err(SwollenBatch);
     }
@@ -451,7 +452,7 @@ fn judge_event(
 }
 
 /// The plugin's state in the view, as a stage sees it.
-struct Base(Arc<PluginState>);
+pub(crate) struct Base(pub(crate) Arc<PluginState>);
 
 impl StateBase for Base {
     fn get(&self, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
@@ -478,12 +479,15 @@ fn begin(view: &PartitionView, chain: &mut Chain, place: &Place, batch: &Batch, 
     }
 }
 
-fn finish(chain: &mut Chain) -> Vec<StateChange> {
+fn finish(view: &PartitionView, chain: &mut Chain) -> Vec<StateChange> {
     let mut state = Vec::new();
     for link in &mut chain.links {
         let plugin = link.plugin().clone();
+        // Where it was read from: of a state that stays in its form, the binding may say another.
+        let keyspace = view.keyspaces(&plugin).at_work().clone();
         state.extend(link.stage().finish().into_iter().map(|change| StateChange {
             plugin: plugin.clone(),
+            keyspace: keyspace.clone(),
             key: change.key,
             value: change.value.map(|(bytes, expires_at)| StateValue { bytes, expires_at }),
         }));

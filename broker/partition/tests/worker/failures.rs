@@ -85,6 +85,7 @@ fn mark() -> Commit {
         producer: None,
         relayed: 0,
         verdicts: Verdicts::default(),
+        keyspaces: Vec::new(),
         state: Vec::new(),
         outbox: Vec::new(),
         note: Bytes::new(),

@@ -74,6 +74,11 @@ impl Ground {
         Self { log: Arc::new(self.log.reopen()), ..self }
     }
 
+    /// The log as it was when it ended at `tail`, and no checkpoint: a crash at that moment.
+    pub fn cut_at(&self, tail: Position) -> Self {
+        Self { log: Arc::new(self.log.reopen_at(tail)), ..Self::new() }
+    }
+
     /// Somebody deleted the checkpoints.
     pub fn without_checkpoints(self) -> Self {
         let Self { log, clock_ms, durability, .. } = self;

@@ -8,6 +8,7 @@ mod failures;
 mod figures;
 mod restart;
 mod chain_change;
+mod migrating;
 mod outbox;
 mod torture;
 mod house;

@@ -45,6 +45,9 @@ pub struct PartitionReport {
     pub partition: Option<PartitionId>,
     /// Why there are no numbers, if there are none.
     pub silent: Option<String>,
+    /// Why every event is a fault of it, if it did not take over the state of the version before.
+    #[serde(default)]
+    pub unmigrated: Option<String>,
     /// The version at work; `None` if it is paused or not at work here.
     pub version: Option<u32>,
     /// Its component.
