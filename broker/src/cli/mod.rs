@@ -33,6 +33,8 @@ mod bench;
 mod describe;
 mod logs;
 mod chain;
+mod wrap;
+mod template;
 mod compile;
 mod context;
 mod tally;
