@@ -45,7 +45,7 @@ const fn bomb(name: &'static str, tests: &'static [&'static str], asked: [&'stat
 
 /// How often a bomb goes off.
 const BOMB: [&str; 2] = ["20 times", "1,000 times"];
-const MUTANTS: [&str; 2] = ["what one landing has time for", "100,000 mutants"];
+const MUTANTS: [&str; 2] = ["1,500 mutants", "100,000 mutants"];
 const UPLOAD: [&str; 2] = ["once", "20 times"];
 
 /// In order of their names.
