@@ -4,7 +4,7 @@
 //! What is looked at, for every log: that segments, checksums and the chain of commits hold up to
 //! the end; that folding them gives what the checkpoint says; that every side event below the mark
 //! of its relay has arrived exactly once. And that the catalog's topics, components and committed
-//! offsets are there.
+//! offsets are there, and the token, the certificate and its key are what a start would take.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,10 +18,11 @@ use weir_views::catalog::{CATALOG_TOPIC, CATALOG_TOPIC_ID, Catalog, CatalogChang
 use weir_views::offsets::{CommittedOffsets, OFFSETS_TOPIC, OFFSETS_TOPIC_ID, OffsetChange};
 use weir_views::partition::PartitionView;
 use weir_views::store::Store;
-use weir_wire::ids::{CAUSE_HEADER, Offset, PartitionId, TopicId};
+use weir_wire::ids::{CAUSE_HEADER, Offset, PartitionId, Position, TopicId};
 use weir_wire::record_batch::{BatchLimits, RecordBatch};
 
 use crate::components::ComponentStore;
+use crate::home::faults_of_doors;
 use crate::internal_topic::changes_in;
 
 /// What is stored was judged when it came, and may be larger than what a publisher may send: plugins
@@ -80,14 +81,24 @@ pub fn check(data_dir: &Path, mut progress: impl FnMut(&str)) -> Findings {
     let log_dir = data_dir.join("log");
     let mut catalog = Catalog::default();
     progress(CATALOG_TOPIC);
-    internal::<CatalogChange>(&log_dir, CATALOG_TOPIC, CATALOG_TOPIC_ID, &mut findings, |change| {
-        catalog.apply(&change);
-    });
+    // What a start may begin anew: a folder in which nothing was ever done.
+    let is_new = std::fs::read_dir(&log_dir).is_ok_and(|entries| entries.count() <= 1);
+    let changes = internal::<CatalogChange>(
+        &log_dir,
+        (CATALOG_TOPIC, CATALOG_TOPIC_ID),
+        is_new,
+        &mut findings,
+        |change| catalog.apply(&change),
+    );
     let mut offsets = CommittedOffsets::default();
     progress(OFFSETS_TOPIC);
-    internal::<OffsetChange>(&log_dir, OFFSETS_TOPIC, OFFSETS_TOPIC_ID, &mut findings, |change| {
-        offsets.apply(&change);
-    });
+    internal::<OffsetChange>(
+        &log_dir,
+        (OFFSETS_TOPIC, OFFSETS_TOPIC_ID),
+        changes == Some(0),
+        &mut findings,
+        |change| offsets.apply(&change),
+    );
     let checkpoints = Checkpoints::copy_of(&data_dir.join("views"), &mut findings);
     let (mut sources, mut arrived) = (Vec::new(), Arrived::new());
     for topic in catalog.topics() {
@@ -110,17 +121,19 @@ pub fn check(data_dir: &Path, mut progress: impl FnMut(&str)) -> Findings {
         }
     }
     components(data_dir, &catalog, &mut findings);
+    findings.damage.extend(faults_of_doors(data_dir).iter().map(ToString::to_string));
     strangers(&log_dir, &catalog, &mut findings);
     findings
 }
 
+/// One of the broker's own logs; gives how many changes it holds.
 fn internal<T: serde::de::DeserializeOwned>(
     log_dir: &Path,
-    name: &str,
-    id: TopicId,
+    (name, id): (&str, TopicId),
+    may_be_new: bool,
     findings: &mut Findings,
     mut fold: impl FnMut(T),
-) {
+) -> Option<u64> {
     let identity = Identity { topic: id, partition: PartitionId(0) };
     let mut unreadable = None;
     let verified =
@@ -133,14 +146,36 @@ fn internal<T: serde::de::DeserializeOwned>(
                 Err(fault) => unreadable = Some(format!("position {}: {fault}", stored.position)),
             },
         );
-    findings.log(name, verified);
+    let damage_before = findings.damage.len();
+    let verified = findings.log(name, may_be_new, verified);
     findings.damage.extend(unreadable.map(|why| format!("{name}: {why}")));
+    for damage in &mut findings.damage[damage_before..] {
+        damage.push_str("; this log is the broker's own, and nothing is served without it");
+    }
+    verified.map(|verified| verified.next_offset.0)
 }
 
 impl Findings {
-    fn log(&mut self, name: &str, verified: Result<Verified, OpenError>) -> Option<Verified> {
+    fn log(
+        &mut self,
+        name: &str,
+        may_be_new: bool,
+        verified: Result<Verified, OpenError>,
+    ) -> Option<Verified> {
         match verified {
+            // It was made with its first commit, before anybody knew of it.
+            Ok(Verified { end: Position(0), .. }) if !may_be_new => {
+                self.damage.push(format!(
+                    "{name}: its only segment holds no commit, and it had one: restore the log from a copy"
+                ));
+                None
+            }
             Ok(verified) => {
+                if verified.mark_is_damaged {
+                    self.notes.push(format!(
+                        "{name}: its durable.mark does not verify, so nothing proves that its last commits are all there; see that it ends where it should. The next write makes the mark anew"
+                    ));
+                }
                 if let Some(torn) = &verified.torn {
                     self.notes.push(format!(
                         "{name}: {} bytes at {} of {} are the end of a write that was interrupted and never answered; the next start cuts them off",
@@ -245,7 +280,7 @@ impl Place<'_> {
                 sentences.push(format!("{name}: position {}: {why}", stored.position));
             }
         });
-        let verified = findings.log(&name, verified)?;
+        let verified = findings.log(&name, false, verified)?;
         findings.damage.append(&mut sentences);
         match (resumed, saved) {
             (Some(_), Some(saved)) if saved > verified.end => findings.damage.push(format!(
@@ -368,7 +403,8 @@ pub fn find_log(data_dir: &Path, name: &str) -> Result<(PathBuf, Identity), Stri
         _ => {}
     }
     let (mut catalog, mut findings) = (Catalog::default(), Findings::default());
-    internal::<CatalogChange>(&log_dir, CATALOG_TOPIC, CATALOG_TOPIC_ID, &mut findings, |change| {
+    let named = (CATALOG_TOPIC, CATALOG_TOPIC_ID);
+    internal::<CatalogChange>(&log_dir, named, true, &mut findings, |change| {
         catalog.apply(&change);
     });
     let found = catalog.topics().find(|known| known.name.as_str() == topic);

@@ -228,6 +228,15 @@ fn make_folder(folder: &Path) -> Result<(), HomeError> {
     builder.create(folder).map_err(HomeError::io("create folder", folder))
 }
 
+/// Why a start would not take the token, or the broker's own certificate and key. Nothing is made
+/// and nothing is changed; what is missing is made by the next start.
+pub fn faults_of_doors(dir: &Path) -> Vec<HomeError> {
+    let (token, tls) = (dir.join("admin.token"), dir.join("tls"));
+    let token = token.exists().then(|| Token::read_or_make(&token).err());
+    let tls = tls.join("cert.pem").exists().then(|| Certificate::read_or_make(&tls).err());
+    token.into_iter().chain(tls).flatten().collect()
+}
+
 /// Sees to it that no broker begins to work in a data directory, and changes nothing there. One
 /// that was never served, such as a copy without its lock, is still anyway.
 pub fn hold_still(dir: &Path) -> Result<Option<File>, HomeError> {

@@ -12,7 +12,7 @@ use weir_log::commit::Identity;
 use weir_log::commit::Kind;
 use weir_log::planted::{Bug, is_planted};
 use weir_log::segment::{Machine, OpenError, Options, SegmentLog};
-use weir_log::{Commit, PartitionLog, Tail};
+use weir_log::{AppendError, Commit, PartitionLog, Tail};
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{ChainRevision, Offset, PartitionId, Position, Timestamp, TopicId};
 use weir_wire::record_batch::{BatchBuilder, BatchLimits, Compression, Event, RecordBatch};
@@ -111,7 +111,7 @@ impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
         let tail = self.tail.wait_for(|tail| tail.position > at || tail.stopped.is_some()).await;
         match tail {
             Ok(tail) if tail.position > at => Ok(()),
-            _ => Err(not_written("the log stopped")),
+            _ => Err(not_written(AppendError::Broken("it stopped".to_owned()))),
         }
     }
 
@@ -123,13 +123,16 @@ impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
     }
 }
 
-fn not_written(error: impl std::fmt::Display) -> Fault {
-    Fault::new(
-        Code::StorageBroken,
-        format!(
-            "the change could not be recorded ({error}); nothing was changed. Free some room or restart the broker"
-        ),
-    )
+/// A write or sync that failed may be found on the disk by the next start, and then it was recorded.
+fn not_written(error: AppendError) -> Fault {
+    let then = match error {
+        AppendError::Full => "nothing was changed; free some room",
+        _ => {
+            "whether it was shows when the broker is restarted, and until then nothing of its kind \
+             is recorded: restart it, look, and try again"
+        }
+    };
+    Fault::new(Code::StorageBroken, format!("the change could not be recorded ({error}): {then}"))
 }
 
 /// The changes that a commit of an internal topic holds.
@@ -161,4 +164,17 @@ pub fn not_opened(error: OpenError) -> Fault {
         _ => Code::Corrupt,
     };
     Fault::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_disk_promises_that_nothing_was_changed() {
+        let broken = AppendError::Broken("a sync failed".to_owned());
+        for (error, promises) in [(AppendError::Full, true), (broken, false)] {
+            assert_eq!(not_written(error).message.contains("nothing was changed"), promises);
+        }
+    }
 }

@@ -64,6 +64,9 @@ impl Relay {
         let mut snapshot = self.partition.snapshot();
         let mut tail = self.partition.log().tail();
         let mut next = snapshot.borrow().relayed;
+        if is_planted(Bug::OutboxForgotten) {
+            next = snapshot.borrow().next_ordinal;
+        }
         loop {
             if snapshot.wait_for(|now| now.next_ordinal > next).await.is_err() {
                 return;

@@ -5,6 +5,7 @@
 //! offset to begin at, and groups.
 
 use bytes::Bytes;
+use weir_log::planted::{Bug, is_planted};
 use weir_log::{Fetched, ReadError};
 use weir_partition::Partition;
 use weir_wire::fault::{Code, Fault};
@@ -53,6 +54,9 @@ impl Subscription {
             if !batches.is_empty() {
                 self.next = next;
                 return Ok(Some((batches, next, high_watermark)));
+            }
+            if is_planted(Bug::LookAfterFetch) {
+                tail.mark_unchanged();
             }
             if let Some(stop) = end.stopped {
                 return Err(Fault::new(

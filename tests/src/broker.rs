@@ -190,6 +190,13 @@ impl Broker {
         fs::read_to_string(self.folder().join("serve.log")).unwrap()
     }
 
+    /// The most memory that it had so far, in bytes.
+    pub fn memory_peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// The number of its process.
     pub fn process(&self) -> u32 {
         self.child.as_ref().expect("it was started").id()

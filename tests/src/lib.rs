@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
 pub mod simulation;
+pub mod schedules;
 pub mod bed;
 pub mod load;
 pub mod broker;

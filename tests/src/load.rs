@@ -191,8 +191,18 @@ impl Sender {
         shared: &Shared,
         options: ProducerOptions,
     ) -> Self {
-        let producer = client.producer(&topic(EVENTS), options).await.unwrap();
-        Self { number, next: 0, padding: 16, producer, shared: shared.clone() }
+        Self::try_open_with(client, number, shared, options).await.unwrap()
+    }
+
+    /// The same where the broker may be unable to: it has to record who publishes.
+    pub async fn try_open_with(
+        client: &Client,
+        number: u32,
+        shared: &Shared,
+        options: ProducerOptions,
+    ) -> Result<Self, ClientError> {
+        let producer = client.producer(&topic(EVENTS), options).await?;
+        Ok(Self { number, next: 0, padding: 16, producer, shared: shared.clone() })
     }
 
     /// Sends some events.

@@ -9,4 +9,5 @@ mod crash {
     mod power_cut;
     mod disk_errors;
     mod full_disk;
+    mod slow_disk;
 }

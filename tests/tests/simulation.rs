@@ -156,4 +156,10 @@ planted! {
     a_gap_in_a_swap_is_caught: |script| script.bug = Some(Bug::SwapGap),
     early_committed_offsets_are_caught: |script| script.bug = Some(Bug::CommitOffsetsEarly),
     an_ignored_mark_is_caught: |script| script.bug = Some(Bug::IgnoreTheMark),
+    an_ignored_sync_failure_is_caught: |script| script.bug = Some(Bug::SyncFailureIgnored),
+    a_mark_before_its_sync_is_caught: |script| script.bug = Some(Bug::MarkBeforeSync),
+    a_tail_not_written_again_is_caught: |script| script.bug = Some(Bug::TailNotWrittenAgain),
+    forgotten_refusals_are_caught: |script| script.bug = Some(Bug::ForgetRefusals),
+    a_horizon_off_by_one_is_caught: |script| script.bug = Some(Bug::HorizonOffByOne),
+    a_forgotten_outbox_is_caught: |script| script.bug = Some(Bug::OutboxForgotten),
 }

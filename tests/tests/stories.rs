@@ -11,5 +11,6 @@ mod stories {
     mod migration;
     mod operators;
     mod plugin_test;
+    mod stock;
     mod wrong_things;
 }

@@ -23,6 +23,7 @@ pub const TEST: &[Step] = &[
     ("docs", docs),
     ("build", build),
     ("guests are current", || guests::run(true)),
+    ("guests' own tests", guests::test),
     ("other languages", || languages::run(true, &[])),
     ("doc examples", doc_examples),
     ("fuzz", fuzz::run_all_briefly),
@@ -82,11 +83,13 @@ fn tools() -> Result<(), String> {
 
 fn format() -> Result<(), String> {
     cargo(&["fmt", "--all", "--check"])?;
+    guests::format()?;
     fuzz::format()
 }
 
 fn clippy() -> Result<(), String> {
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    guests::clippy()?;
     fuzz::clippy()
 }
 

@@ -19,6 +19,8 @@ use crate::root;
 
 /// What a run of a target lasts, if nothing else is said: row R17's for every landing.
 pub const SECONDS_DEFAULT: u64 = 30;
+/// How many targets there are, more or less: a row of the torture shares its minutes among them.
+pub const TARGETS_ABOUT: u64 = 9;
 /// In `cargo xtask test`: enough to reach what a change broke near the corpus; hours are for nights.
 const SECONDS_IN_TESTS: u64 = 5;
 /// Bytes of an input at most: a segment of many commits, and a bomb of 64 MiB of zeros.
@@ -41,20 +43,26 @@ const FLAGS: [&str; 7] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
-/// Builds and runs the named targets, or all, for so many seconds each.
-pub fn run(targets: &[String], seconds: u64) -> Result<(), String> {
+/// Builds and runs the named targets, or all, for so many seconds each. Each writes a line into
+/// `results`, or into what `WEIR_TORTURE_RESULTS` names.
+pub fn run(targets: &[String], seconds: u64, results: Option<&Path>) -> Result<(), String> {
     let known = known_targets()?;
     if let Some(wrong) = targets.iter().find(|target| !known.contains(target)) {
         return Err(format!("there is no target {wrong}; there are: {}", known.join(" ")));
     }
     let targets = if targets.is_empty() { &known } else { targets };
     let programs = build()?;
-    targets.iter().try_for_each(|target| run_target(&programs.join(target), target, seconds))
+    let results = results.map(Path::to_owned);
+    let results = results.or_else(|| std::env::var_os("WEIR_TORTURE_RESULTS").map(PathBuf::from));
+    let results = results.as_deref();
+    targets
+        .iter()
+        .try_for_each(|target| run_target(&programs.join(target), target, seconds, results))
 }
 
 /// The step of `cargo xtask test`.
 pub fn run_all_briefly() -> Result<(), String> {
-    run(&[], SECONDS_IN_TESTS)
+    run(&[], SECONDS_IN_TESTS, None)
 }
 
 /// Clippy for the project that the workspace's does not see, with the doors of its builds open.
@@ -86,7 +94,12 @@ fn build() -> Result<PathBuf, String> {
     Ok(target_dir().join(host).join("release"))
 }
 
-fn run_target(program: &Path, target: &str, seconds: u64) -> Result<(), String> {
+fn run_target(
+    program: &Path,
+    target: &str,
+    seconds: u64,
+    results: Option<&Path>,
+) -> Result<(), String> {
     let corpus = root().join("fuzz/corpus").join(target);
     let found = target_dir().join("found").join(target);
     let crashes = target_dir().join("crashes");
@@ -116,12 +129,12 @@ fn run_target(program: &Path, target: &str, seconds: u64) -> Result<(), String> 
         let said = fs::read(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let said = String::from_utf8_lossy(&said);
         if !status.success() {
-            record(target, "failed", runs, began.elapsed());
+            record(target, "failed", runs, began.elapsed(), results);
             return Err(crash(program, target, &said, &log));
         }
         runs = said.lines().filter_map(executed).sum();
     }
-    record(target, "passed", runs, began.elapsed());
+    record(target, "passed", runs, began.elapsed(), results);
     Ok(())
 }
 
@@ -162,18 +175,18 @@ fn hex(path: &Path) -> String {
     hex
 }
 
-/// One line of JSON, to the file that `WEIR_TORTURE_RESULTS` names too, as the tests of the other
+/// One line of JSON, to the file of results too, as the tests of the other
 /// rows write theirs (`tests/src/torture.rs`).
-fn record(target: &str, result: &str, runs: u64, took: Duration) {
+fn record(target: &str, result: &str, runs: u64, took: Duration, results: Option<&Path>) {
     let line = format!(
-        r#"{{"row":"R17","what":"{target}","result":"{result}","seconds":{:.1},"counts":{{"runs":{runs}}}}}"#,
+        r#"{{"row":"R17","what":"{target}","result":"{result}","seed":"-","seconds":{:.1},"counts":{{"runs":{runs}}}}}"#,
         took.as_secs_f64()
     );
     println!("{line}");
-    let Some(path) = std::env::var_os("WEIR_TORTURE_RESULTS") else { return };
-    let file = File::options().create(true).append(true).open(&path);
+    let Some(path) = results else { return };
+    let file = File::options().create(true).append(true).open(path);
     if let Err(error) = file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes())) {
-        eprintln!("{}: {error}", Path::new(&path).display());
+        eprintln!("{}: {error}", path.display());
     }
 }
 
@@ -270,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_target_that_is_none_is_answered_with_those_that_are() {
-        let told = run(&["no-such".to_owned()], 1).expect_err("there is none");
+        let told = run(&["no-such".to_owned()], 1, None).expect_err("there is none");
         assert!(told.contains("no-such") && told.contains("segment"), "{told}");
     }
 }

@@ -1,8 +1,9 @@
 //! Builds the rules of `plugins/` that are written in Rust, and proves that the committed
 //! components are what their sources say.
 //!
-//! A guest is a folder `plugins/NAME` with a Cargo.toml whose package is called NAME. It becomes
-//! two committed files, so that nobody needs a guest toolchain to run or test weir:
+//! A guest is a folder `plugins/NAME` with a Cargo.toml whose package is called NAME and makes a
+//! cdylib; `plugins/parts` is a library that guests share. It becomes two committed files, so that
+//! nobody needs a guest toolchain to run or test weir:
 //!
 //! ```text
 //! plugins/NAME/NAME.wasm            the component
@@ -39,6 +40,10 @@ const DEBIAN_STD: &str = "/usr/lib/rustlib/src/rust/library";
 /// does, into its symbols and so into the bytes. Under this link every tree has one path.
 const BUILD_ROOT: &str = "/tmp/weir-guests";
 
+/// Crates that seed their maps by chance find a constant in the guest instead (json-schema's
+/// `seed.rs`): a component that imported entropy would be refused.
+const NO_ENTROPY: [&str; 2] = ["--cfg", "getrandom_backend=\"custom\""];
+
 /// All that a rule may import.
 const CONTRACT: &str = "weir:plugin/";
 
@@ -63,6 +68,32 @@ pub fn run(check: bool) -> Result<(), String> {
             guests.iter().try_for_each(Guest::check_sources)
         }
         None => Err(format!("there is no toolchain for guests here; {}", how_to_get_one())),
+    }
+}
+
+/// Runs the guests' own tests, natively, against the SDK's host.
+pub fn test() -> Result<(), String> {
+    cargo(&["test", "--workspace", "--quiet"])
+}
+
+/// Whether the guests' sources are formatted.
+pub fn format() -> Result<(), String> {
+    cargo(&["fmt", "--all", "--check"])
+}
+
+/// What clippy says of the guests.
+pub fn clippy() -> Result<(), String> {
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
+}
+
+/// Runs cargo in the guests' workspace, with the toolchain of the host.
+fn cargo(arguments: &[&str]) -> Result<(), String> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let told = format!("in plugins, cargo {}", arguments.join(" "));
+    match Command::new(program).args(arguments).current_dir(root().join("plugins")).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{told}: {status}")),
+        Err(e) => Err(format!("{told}: cannot be started: {e}")),
     }
 }
 
@@ -125,7 +156,8 @@ impl Toolchain {
     fn core_module(&self, name: &str) -> Result<Vec<u8>, String> {
         let folder = root().join("plugins").join(name);
         let manifest = Path::new(BUILD_ROOT).join("plugins").join(name).join("Cargo.toml");
-        let out = folder.join("target");
+        // One for all, as they share std and most of their crates.
+        let out = root().join("plugins/target/guests");
         let mut cargo = Command::new(&self.cargo);
         // Whatever this process was started with must not reach the bytes.
         for (variable, _) in std::env::vars_os() {
@@ -178,6 +210,7 @@ impl Toolchain {
         if self.from_source.is_some() {
             flags.push(format!("--remap-path-prefix={DEBIAN_STD}=std"));
         }
+        flags.extend(NO_ENTROPY.map(str::to_owned));
         Ok(flags)
     }
 }
@@ -221,12 +254,15 @@ struct Guest {
     folder: PathBuf,
 }
 
-/// Every folder of `plugins` that is a cargo package, in the order of names.
+/// Every folder of `plugins` whose package becomes a component, in the order of names.
 fn guests(plugins: &Path) -> Result<Vec<Guest>, String> {
     let entries = fs::read_dir(plugins).map_err(|e| format!("{}: {e}", plugins.display()))?;
     let mut guests: Vec<Guest> = entries
         .flatten()
-        .filter(|entry| entry.path().join("Cargo.toml").exists())
+        .filter(|entry| {
+            fs::read_to_string(entry.path().join("Cargo.toml"))
+                .is_ok_and(|manifest| manifest.contains("\"cdylib\""))
+        })
         .map(|entry| Guest {
             name: entry.file_name().to_string_lossy().into_owned(),
             folder: entry.path(),
@@ -319,7 +355,10 @@ impl Guest {
     fn sources(&self) -> Result<String, String> {
         let root = root();
         let mut files = Vec::new();
-        for folder in [self.folder.join("src"), root.join("sdk/plugin/src")] {
+        let plugins = root.join("plugins");
+        for folder in
+            [self.folder.join("src"), plugins.join("parts/src"), root.join("sdk/plugin/src")]
+        {
             collect(&folder, &mut files)?;
         }
         // The contract itself: what is said about it, and its earlier versions, make no byte.
@@ -332,7 +371,9 @@ impl Guest {
         files.append(&mut contract);
         let manifests = [
             self.folder.join("Cargo.toml"),
-            self.folder.join("Cargo.lock"),
+            plugins.join("parts/Cargo.toml"),
+            plugins.join("Cargo.toml"),
+            plugins.join("Cargo.lock"),
             root.join("sdk/plugin/Cargo.toml"),
         ];
         files.extend(manifests);

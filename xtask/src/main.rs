@@ -4,12 +4,12 @@
 
 mod checks;
 mod bindings;
+mod torture;
 mod codegen;
 mod fuzz;
 mod languages;
 mod guests;
 mod layers;
-mod torture;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
         Chore::Lint => checks::run("lint", checks::LINT),
         Chore::Layers => layers::run(&root()),
         Chore::Torture(wanted) => torture::run(&wanted),
-        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds),
+        Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds, None),
         Chore::Codegen { check } => codegen::run(check).and_then(|()| bindings::run(check)),
         Chore::Guests { check } => guests::run(check),
         Chore::Languages { check, languages } => languages::run(check, &languages),

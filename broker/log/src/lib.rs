@@ -14,6 +14,7 @@ pub mod memory;
 #[cfg(test)]
 mod conformance;
 pub mod commit;
+pub mod turn;
 pub mod planted;
 
 use bytes::Bytes;

@@ -22,6 +22,21 @@ pub enum Bug {
     SwapGap,
     CommitOffsetsEarly,
     IgnoreTheMark,
+    SyncEndsEarly,
+    RollUnsynced,
+    AnswerAtClose,
+    LookAfterFetch,
+    SyncFailureIgnored,
+    MarkBeforeSync,
+    TailNotWrittenAgain,
+    CutWithoutProof,
+    RefusalBeforeSync,
+    ForgetRefusals,
+    HorizonOffByOne,
+    CheckpointEarly,
+    OutboxForgotten,
+    RecallFirstOnly,
+    GroupNotTakenBack,
 }
 
 thread_local! {

@@ -1,5 +1,6 @@
 //! Reads back what was judged before: the log has the verdicts, the view only where they stand.
 
+use weir_log::planted::{Bug, is_planted};
 use weir_log::{Commit, PartitionLog, ReadError};
 use weir_views::producers::Piece;
 use weir_wire::fault::{Code, Fault};
@@ -12,7 +13,10 @@ pub(crate) async fn recall(log: &dyn PartitionLog, pieces: Vec<Piece>) -> Result
     let mut answer: Option<Answer> = None;
     for piece in pieces {
         let commit = read_one(log, piece.position).await?;
-        let before = commit.verdicts.slice(0, piece.from).accepted();
+        let mut before = commit.verdicts.slice(0, piece.from).accepted();
+        if is_planted(Bug::RecallFirstOnly) {
+            before = 0;
+        }
         let verdicts = commit.verdicts.slice(piece.from, piece.count);
         if verdicts.len() != piece.count {
             return Err(not_as_remembered(piece.position));

@@ -460,6 +460,9 @@ impl Worker {
                 // A refusal rests upon all that was judged before it, and a relay that hears
                 // "here already" lets go of the event: neither may be told before a crash
                 // can no longer make it untrue.
+                if is_planted(Bug::RefusalBeforeSync) {
+                    return drop(reply.send(Ok(answer)));
+                }
                 self.say_when_durable(self.last(), Waiting::Publisher(reply, answer));
             }
             Plan::Recall(pieces) => {
@@ -591,6 +594,7 @@ impl Worker {
         let _ = self.tail.wait_for(is_known).await;
         self.answer_durable();
         if self.stopped.is_none()
+            && !is_planted(Bug::GroupNotTakenBack)
             && let Err(error) = self.saver.rebuild(&mut self.view, &*self.log, end).await
         {
             self.stop(&error.to_string());
@@ -683,6 +687,9 @@ impl Worker {
     }
 
     async fn shut_down(&mut self) {
+        if is_planted(Bug::AnswerAtClose) {
+            self.waiting.drain(..).for_each(|(_, waiting)| waiting.durable(&self.log));
+        }
         if self.stopped.is_none() {
             let end = self.view.next();
             let durable = |tail: &Tail| tail.position == end || tail.stopped.is_some();

@@ -5,10 +5,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use sha2::{Digest as _, Sha256};
 use weir_wire::ids::Digest;
@@ -47,7 +51,28 @@ impl Certificate {
         if !chain_file.exists() {
             make(folder)?;
         }
-        Self::read(&chain_file, &key_file)
+        let own = Self::read(&chain_file, &key_file)?;
+        match own.is_as_it_was_made() {
+            true => Ok(own),
+            false => Err(HomeError::NoPair {
+                path: chain_file,
+                why: "is damaged: it does not verify by its own key",
+            }),
+        }
+    }
+
+    /// Whether clients that trust this certificate and no other would be let in by it: the damage of
+    /// a bit leaves a certificate that can be read, shown, and never verified.
+    fn is_as_it_was_made(&self) -> bool {
+        let mut roots = RootCertStore::empty();
+        let name = ServerName::try_from(NAMES[0]);
+        let (Ok(()), Ok(name)) = (roots.add(self.chain[0].clone()), name) else { return false };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider).build();
+        verifier.is_ok_and(|verifier| {
+            let now = UnixTime::now();
+            verifier.verify_server_cert(&self.chain[0], &[], &name, &[], now).is_ok()
+        })
     }
 
     /// Reads a chain and its key from PEM files; the key's may be read by the broker's user alone.

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use weir_log::Commit;
 use weir_log::commit::{KeyspaceChange, KeyspaceFate, Kind};
+use weir_log::planted::{Bug, is_planted};
 use weir_wire::ids::{ChainRevision, Digest, Offset, PluginName, Position, Timestamp};
 use weir_wire::keyspace::Keyspace;
 
@@ -125,7 +126,10 @@ impl PartitionView {
     }
 
     fn apply_producer(&mut self, at: Position, commit: &Commit) {
-        if let Some(produced) = commit.producer {
+        let is_forgotten = is_planted(Bug::ForgetRefusals) && !commit.verdicts.are_all_accepted();
+        if let Some(produced) = commit.producer
+            && !is_forgotten
+        {
             let batch = Remembered {
                 first: produced.first,
                 count: commit.verdicts.len(),

@@ -11,6 +11,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use weir_log::commit::Produced;
+use weir_log::planted::{Bug, is_planted};
 use weir_wire::ids::{Offset, Position, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 /// How long a batch is remembered, in partition time: a client that retries has given up by then.
@@ -358,6 +359,9 @@ impl Client {
             return Arrival::OutOfOrder { expected: self.next() };
         }
         let judged = behind.min(count);
+        if is_planted(Bug::HorizonOffByOne) && behind == count {
+            return Arrival::Expired;
+        }
         if 0 < judged && !self.remembers(first, now) {
             Arrival::Expired
         } else if judged < count || behind == 0 {

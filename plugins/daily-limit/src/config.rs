@@ -1,5 +1,7 @@
 //! The binding's configuration, checked whole before the first event.
 
+use parts::config::Fields;
+use parts::json::Path;
 use serde_json::Value;
 
 /// What the operator wrote.
@@ -35,29 +37,11 @@ pub enum TimeSource {
 /// flag in the counter's bit 62.
 const LIMIT_MAX: i64 = 1_000_000_000_000;
 
-/// A pointer is shown in refusals, which take 512 bytes.
-const POINTER_BYTES_MAX: usize = 256;
-
 impl Config {
     /// Reads the JSON; an error is one sentence that says what to write.
     pub fn parse(json: &str) -> Result<Config, String> {
-        let fields = match serde_json::from_str(json) {
-            Ok(Value::Object(fields)) => fields,
-            Ok(_) => {
-                return Err(r#"write the config as a JSON object, at least {"limit":10}"#.into());
-            }
-            Err(error) => {
-                return Err(format!(
-                    r#"the config is not JSON ({error}); write at least {{"limit":10}}"#
-                ));
-            }
-        };
         const KNOWN: [&str; 4] = ["limit", "key", "time", "notice"];
-        if let Some(name) = fields.keys().find(|name| !KNOWN.contains(&name.as_str())) {
-            return Err(format!(
-                r#"there is no field "{name}"; write "limit", "key", "time" or "notice""#
-            ));
-        }
+        let fields = Fields::parse(json, &KNOWN, r#"{"limit":10}"#)?;
         Ok(Config {
             limit: limit(fields.get("limit"))?,
             key: key(fields.get("key"))?,
@@ -83,18 +67,14 @@ fn limit(field: Option<&Value>) -> Result<i64, String> {
 fn key(field: Option<&Value>) -> Result<KeySource, String> {
     match field.map(Value::as_str) {
         None | Some(Some("event")) => Ok(KeySource::Event),
-        Some(Some(pointer)) if is_pointer(pointer) => Ok(KeySource::Pointer(pointer.into())),
+        Some(Some(pointer)) if Path::parse(pointer).is_some() => {
+            Ok(KeySource::Pointer(pointer.into()))
+        }
         Some(_) => Err(format!(
-            r#""key" must be "event" or a JSON pointer of up to {POINTER_BYTES_MAX} bytes that begins with "/", as "/user/id" (with ~0 for ~ and ~1 for / in a name)"#
+            r#""key" must be "event" or a JSON pointer of up to {} bytes that begins with "/", as "/user/id" (with ~0 for ~ and ~1 for / in a name)"#,
+            Path::BYTES_MAX
         )),
     }
-}
-
-/// RFC 6901: every `~` is followed by 0 or 1.
-fn is_pointer(text: &str) -> bool {
-    text.starts_with('/')
-        && text.len() <= POINTER_BYTES_MAX
-        && text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']))
 }
 
 fn time(field: Option<&Value>) -> Result<TimeSource, String> {

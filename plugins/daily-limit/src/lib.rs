@@ -27,7 +27,7 @@ use weir_plugin::{Event, Filter, Rejection, Verdict, context, export, outbox, st
 
 use config::{Config, TimeSource};
 use day::{DAY_MS, Day};
-use key::Key;
+use parts::key::Key;
 
 /// The refusal of an event that is one too many.
 pub const OVER_LIMIT: &str = "daily-limit";
@@ -52,7 +52,7 @@ impl Filter for DailyLimit {
             TimeSource::Broker => context::now(),
             TimeSource::Event => event.timestamp,
         };
-        match Key::of(&event, &self.0.key) {
+        match key::of(&event, &self.0.key) {
             Ok(key) => self.count(&key, time),
             Err(why) => Rejection::new(NO_KEY, why).into(),
         }
@@ -64,7 +64,7 @@ export!(DailyLimit);
 impl DailyLimit {
     fn count(&self, key: &Key, time: u64) -> Verdict {
         let day = Day::of(time);
-        let cell = key.cell(day);
+        let cell = key.cell(&day.to_be_bytes());
         let ttl = match self.0.time {
             TimeSource::Broker => day.end_ms() - time,
             TimeSource::Event => EVENT_TIME_TTL_MS,

@@ -1,10 +1,10 @@
 //! The side event that tells of a key's first refusal of a day.
 
+use parts::key::Key;
 use serde_json::json;
 use weir_plugin::{Event, context};
 
 use crate::day::Day;
-use crate::key::Key;
 
 /// The notice: about the same key, at the time that the limit is counted in. README.md has its shape.
 pub fn event(key: &Key, day: Day, limit: i64, time: u64) -> Event {

@@ -14,6 +14,7 @@ use weir_client::{
     Chance, Client, ClientConfig, ClientError, ConsumerOptions, From, Outcome, ProducerOptions,
     Secret, Surroundings, Verdict,
 };
+use weir_wire::fault::{Action, Code};
 use weir_wire::ids::{GroupName, Timestamp, TopicName};
 use weir_wire::record_batch::Event;
 
@@ -44,6 +45,10 @@ pub struct Town {
     pub trace: Trace,
     /// Producers that are not done yet.
     pub publishing: Arc<AtomicUsize>,
+    /// What the broker refused for good, and nobody gave it a reason to.
+    pub refused: Arc<Mutex<Vec<String>>>,
+    /// Whether partition time may have run past what is remembered of producers.
+    pub may_expire: bool,
     /// Turns true when consumers may go home.
     pub is_over: Arc<AtomicBool>,
 }
@@ -139,10 +144,22 @@ impl Town {
             Ok(Outcome { verdict: Verdict::Rejected(why), .. }) => Told::Rejected(why.code),
             Ok(other) => panic!("no plugin here does this: {other:?}"),
             // Its fate is unknown to the publisher; the ledger allows both.
-            Err(error) => return self.trace.note("unknown", &(name, error.to_string())),
+            Err(error) => {
+                self.trace.note("unknown", &(name, error.to_string()));
+                return self.weigh(name, &error);
+            }
         };
         self.trace.note("told", &(name, format!("{told:?}")));
         self.ledger.lock().unwrap().told(name, told);
+    }
+
+    /// Nobody gave the broker a reason to refuse for good.
+    fn weigh(&self, name: Name, error: &ClientError) {
+        let ClientError::Fault(fault) = error else { return };
+        let has_expired = fault.code == Code::Expired && self.may_expire;
+        if fault.action() != Action::Retry && !has_expired {
+            self.refused.lock().unwrap().push(format!("{name}: {fault}"));
+        }
     }
 
     /// Reads the topic as a group, commits now and then, goes away and comes back.

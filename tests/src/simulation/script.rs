@@ -88,6 +88,11 @@ impl Script {
         }
     }
 
+    /// Whether the wall clock is set forward, by so much that producers may be forgotten.
+    pub fn sets_clock_forward(&self) -> bool {
+        self.actions.iter().any(|(_, action)| matches!(action, Action::Clock(0..)))
+    }
+
     fn draw(chance: &mut fastrand::Rng, tick: &mut u64, actions: &mut Vec<(u64, Action)>) {
         let mut then = |after: u64, action| {
             *tick += after;

@@ -67,6 +67,8 @@ pub enum Finding {
     Unreadable(String),
     /// The checkpoint and the log say different things.
     ViewDiffers(String),
+    /// An event was refused for good, without a reason.
+    Refused(String),
     /// Damage was not noticed.
     Overlooked(String),
     /// Code fell over.
@@ -182,6 +184,8 @@ impl World {
             trace: trace.clone(),
             publishing: Arc::new(AtomicUsize::new(script.producers.0 as usize)),
             is_over: Arc::default(),
+            refused: Arc::default(),
+            may_expire: script.sets_clock_forward(),
         };
         Self {
             script: script.clone(),
@@ -513,6 +517,8 @@ impl World {
         assert!(self.script.dead_letters || nothing_kept, "letters that nobody asked for");
         topics.refused = self.script.dead_letters.then_some(letters);
         if findings.is_empty() {
+            let refused = self.town.refused.lock().unwrap();
+            findings.extend(refused.iter().cloned().map(Finding::Refused));
             let ledger = self.town.ledger.lock().unwrap();
             findings.extend(ledger.check(&topics).into_iter().map(Finding::Violation));
         }

@@ -191,8 +191,16 @@ async fn fail_anywhere(syscall: &str, when: u64, rng: &mut fastrand::Rng) -> boo
     }
     let client = load::connect(&broker.context()).await;
     let work = async {
-        let mut one = sender(&client, 0, 0, &shared).await;
-        let mut two = sender(&client, 1, 1, &shared).await;
+        let one = Sender::try_open_with(&client, 0, &shared, options(0)).await;
+        let two = Sender::try_open_with(&client, 1, &shared, options(1)).await;
+        let (mut one, mut two) = match (one, two) {
+            (Ok(one), Ok(two)) => (one, two),
+            // It was the catalog that could not be written, which remembers producers' numbers.
+            (Err(error), _) | (_, Err(error)) => {
+                assert!(is_broken(&error), "{error}");
+                return;
+            }
+        };
         for _ in 0..BATCHES / 2 {
             let failed = one.publish(rng, EVENTS_PER_BATCH).await;
             let also = two.publish(rng, EVENTS_PER_BATCH).await;
@@ -228,7 +236,7 @@ async fn broker_with_topics() -> (Broker, Shared) {
 }
 
 /// The one segment of partition 0.
-fn segment(broker: &Broker) -> std::path::PathBuf {
+pub fn segment(broker: &Broker) -> std::path::PathBuf {
     let logs = std::fs::read_dir(broker.data_dir().join("log")).unwrap();
     let mut of_topic = logs
         .map(|entry| entry.unwrap().path())
@@ -239,10 +247,18 @@ fn segment(broker: &Broker) -> std::path::PathBuf {
 
 /// A producer for one partition that gives up soon.
 async fn sender(client: &Client, number: u32, partition: u32, shared: &Shared) -> Sender {
-    let options = ProducerOptions {
+    Sender::open_with(client, number, shared, options(partition)).await
+}
+
+fn options(partition: u32) -> ProducerOptions {
+    ProducerOptions {
         delivery_timeout: GIVE_UP,
         route: Route::To(PartitionId(partition)),
         ..ProducerOptions::default()
-    };
-    Sender::open_with(client, number, shared, options).await
+    }
+}
+
+/// Whether the broker says that its log is broken and a restart mends it.
+fn is_broken(error: &ClientError) -> bool {
+    matches!(error, ClientError::Fault(fault) if fault.code == Code::StorageBroken)
 }

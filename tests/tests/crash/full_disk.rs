@@ -25,6 +25,9 @@ const DISK_BYTES: u64 = 64 << 20;
 const RESERVE_BYTES: u64 = DISK_BYTES / 20;
 /// Of one event: a few dozen fill what the filler leaves.
 const EVENT_BYTES: usize = 64 << 10;
+/// Fills of one disk. Each leaves an event on it, and the first all those before: twice as many would
+/// leave too little for a group, however empty the rest is.
+const CYCLES: u32 = 20;
 /// From an event to `storage-full`.
 const FULL_HEARD_MAX: Duration = Duration::from_millis(100);
 /// From the room that is there again to the next accepted event.
@@ -38,24 +41,37 @@ const CI_MAX: Duration = Duration::from_secs(40);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_and_free_again() {
     let mut row = Row::begin("R7", "full disk");
-    let mount = match Mount::tmpfs(DISK_BYTES) {
-        Ok(mount) => mount,
-        Err(why) => return row.skipped(&why),
-    };
     let mut rng = row.rng();
+    let mut slowest = [Duration::ZERO; 2];
+    for _ in 0..sized(1, 10) {
+        match Mount::tmpfs(DISK_BYTES) {
+            Ok(mount) => fill_and_free(&mount, &mut row, &mut rng, &mut slowest).await,
+            Err(why) => return row.skipped(&why),
+        }
+    }
+    row.count("slowest refusal, ms", slowest[0].as_millis() as u64);
+    row.count("slowest way back, ms", slowest[1].as_millis() as u64);
+    row.passed();
+}
+
+async fn fill_and_free(
+    mount: &Mount,
+    row: &mut Row,
+    rng: &mut fastrand::Rng,
+    slowest: &mut [Duration; 2],
+) {
     let (mut broker, shared) = broker_with_topic(Some(mount.path().join("weir-data"))).await;
     broker.start_again();
     let client = load::connect(&broker.context()).await;
     let mut reader = Reader::open(&client).await;
-    let mut slowest = [Duration::ZERO; 2];
     let mut number = 0;
-    for _ in 0..sized(20, 200) {
+    for _ in 0..CYCLES {
         let filler = Filler::fill(&mount.path());
         // What is left above the reserve is used up by events.
         let heard = loop {
             number += 1;
             let mut sender = sender(&client, number, &shared, FULL_HEARD_MAX).await;
-            let refused = send_one(&mut sender, &shared, &mut rng).await;
+            let refused = send_one(&mut sender, &shared, rng).await;
             match refused {
                 None => row.count("events before it is full", 1),
                 Some(heard) => break heard,
@@ -69,7 +85,7 @@ async fn full_and_free_again() {
         loop {
             number += 1;
             let mut sender = sender(&client, number, &shared, FULL_HEARD_MAX).await;
-            if send_one(&mut sender, &shared, &mut rng).await.is_none() {
+            if send_one(&mut sender, &shared, rng).await.is_none() {
                 break;
             }
             let waited = freed.elapsed();
@@ -90,9 +106,6 @@ async fn full_and_free_again() {
     load::expect_nothing_wrong(&shared, &topics, &broker);
     drop(filler);
     broker.stop();
-    row.count("slowest refusal, ms", slowest[0].as_millis() as u64);
-    row.count("slowest way back, ms", slowest[1].as_millis() as u64);
-    row.passed();
 }
 
 /// Sends one event; how long it took to hear that the disk is full, if it is.
@@ -169,7 +182,6 @@ impl Reader {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "waits for the log to truncate, roll and go on after ENOSPC"]
 async fn no_space_at_the_kth_write_is_full_and_not_broken() {
     let mut row = Row::begin("R7", "ENOSPC at the K-th write");
     if let Err(why) = machine::program("strace", "strace") {

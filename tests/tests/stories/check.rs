@@ -89,6 +89,9 @@ fn damage_is_named_and_nothing_is_changed() {
         (bookings.clone(), "bookings/0: "),
         (segment(&broker, "notices-17"), "notices/0: "),
         (segment(&broker, "__catalog"), "__catalog: "),
+        // It holds no more than the commit that every log begins with.
+        (segment(&broker, "__committed_offsets"), "__committed_offsets: "),
+        (data.join("tls/key.pem"), "key.pem"),
         (component, "plugin daily-limit@1: "),
     ] {
         let good = fs::read(&path).unwrap();
@@ -104,6 +107,14 @@ fn damage_is_named_and_nothing_is_changed() {
         assert!(content(&data) == before, "something was changed");
         fs::write(&path, &good).unwrap();
     }
+    // A mark proves something or nothing; that it proves nothing any more is worth a note.
+    let mark = bookings.with_file_name("durable.mark");
+    let good = fs::read(&mark).unwrap();
+    fs::write(&mark, &good[..20]).unwrap();
+    let told = check(&broker);
+    assert!(told.status.success(), "{told:?}");
+    assert!(told.json()["notes"].to_string().contains("durable.mark does not verify"), "{told:?}");
+    fs::write(&mark, &good).unwrap();
     // An end that is gone, and a log that is.
     let good = fs::read(&bookings).unwrap();
     for length in [good.len() - 1, good.len() / 2, 0] {
@@ -135,6 +146,22 @@ fn a_damaged_partition_is_refused_and_the_others_serve() {
     fs::write(&bookings, &good).unwrap();
     broker.start_again();
     assert_eq!(broker.done(["consume", "bookings", "--until-end"]).stdout.lines().count(), 1);
+}
+
+#[test]
+fn a_certificate_that_nobody_can_verify_is_not_shown() {
+    let mut broker = stopped();
+    let path = broker.data_dir().join("tls/cert.pem");
+    let good = fs::read_to_string(&path).unwrap();
+    // One letter of the signature, which the certificate ends with.
+    let at = good.find("\n-----END").unwrap() - 8;
+    let other = if &good[at..=at] == "A" { "B" } else { "A" };
+    fs::write(&path, [&good[..at], other, &good[at + 1..]].concat()).unwrap();
+    assert!(check(&broker).json()["damage"].to_string().contains("cert.pem"));
+    assert!(broker.start_under(&[]).is_err());
+    assert!(broker.log().contains("does not verify by its own key"), "{}", broker.log());
+    fs::write(&path, good).unwrap();
+    broker.start_again();
 }
 
 #[test]

@@ -86,6 +86,16 @@ pub(super) fn is_of_another_folder(disk: &dyn Disk, folder: &Path, identity: Ide
     is_mark && written_in != disk.folder_number(folder).ok()
 }
 
+/// Whether what stands there is no mark: neither one of this folder or another, nor what a power cut
+/// leaves of a file that was never synced.
+pub(super) fn is_damaged(disk: &dyn Disk, folder: &Path, identity: Identity) -> bool {
+    let bytes = disk.read(&folder.join(MARK_FILE)).unwrap_or_default();
+    let written_in = bytes.get(20..28).and_then(|number| number.try_into().ok());
+    let written_in = written_in.map(u64::from_le_bytes);
+    let is_mark = written_in.is_some_and(|number| decode(&bytes, identity, number).is_some());
+    !is_mark && bytes.iter().any(|byte| *byte != 0)
+}
+
 fn encode(identity: Identity, folder: u64, durable: Position) -> Vec<u8> {
     let mut out = Vec::with_capacity(BYTES);
     out.put_u32_le(MAGIC);

@@ -203,7 +203,7 @@ impl Folder<'_> {
         let from = index.before_position(proven).map_or(0, |entry| entry.place);
         let mut place = if proven < index.end.position { from } else { index.bytes };
         let mut chunk = Vec::new();
-        while place < index.bytes {
+        while place < index.bytes && !is_planted(Bug::TailNotWrittenAgain) {
             chunk.resize((index.bytes - place).min(CHUNK_BYTES as u64) as usize, 0);
             file.read_exact_at(&mut chunk, place)?;
             file.write_all_at(&chunk, place)?;
@@ -260,7 +260,9 @@ impl Folder<'_> {
         let proof = walk
             .find(self.identity, |later| later.link.position > bad && later.link.durable > bad)
             .map_err(io)?;
-        if let Some(later) = proof {
+        if let Some(later) = proof
+            && !is_planted(Bug::CutWithoutProof)
+        {
             let (path, to) = (path.to_owned(), later.link.position);
             return Err(OpenError::Corrupt { path, from: bad, to, why: obstacle.to_string() });
         }

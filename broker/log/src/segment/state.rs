@@ -16,6 +16,7 @@ use super::mark::Mark;
 use super::{Machine, Options};
 use crate::commit::{Chain, Encoder, Identity};
 use crate::disk::{Disk, DiskFile};
+use crate::turn::{Turn, pause};
 use crate::{Stop, Tail};
 
 #[derive(Debug)]
@@ -25,8 +26,8 @@ pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) options: Options,
     pub(super) tail: watch::Sender<Tail>,
-    pub(super) writer: Mutex<Writer>,
-    pub(super) sync_turn: Mutex<()>,
+    pub(super) writer: Turn<Writer>,
+    pub(super) sync_turn: Turn<()>,
     /// Written in the sync's turn.
     pub(super) mark: Mark,
     state: Mutex<State>,
@@ -95,8 +96,8 @@ impl Shared {
                 offset: end.offset,
                 stopped: None,
             }),
-            writer: Mutex::default(),
-            sync_turn: Mutex::default(),
+            writer: Turn::default(),
+            sync_turn: Turn::default(),
             mark,
             state: Mutex::new(state),
         }
@@ -107,6 +108,7 @@ impl Shared {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        pause();
         // Nothing panics between two changes of the state, so a poisoned one is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

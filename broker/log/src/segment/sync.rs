@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError};
 use super::Durability;
 use super::state::{Shared, State};
 use crate::commit::Chain;
+use crate::planted::{Bug, is_planted};
 use crate::{AppendError, Stop};
 
 impl Shared {
@@ -34,11 +35,18 @@ impl Shared {
             let mut state = self.state();
             let is_clean = state.synced == state.active.end.position;
             if state.stopped.is_some() || is_clean {
+                if is_planted(Bug::SyncEndsEarly) {
+                    drop(state);
+                    state = self.state();
+                }
                 state.sync_runs = false;
                 return Ok(true);
             }
             (Arc::clone(&state.active_file), state.active.end)
         };
+        if is_planted(Bug::MarkBeforeSync) {
+            self.mark.note(self.disk(), end.position);
+        }
         let result = file.sync();
         let outcome = self.synced(end, result);
         if outcome.is_err() {
@@ -69,7 +77,9 @@ impl Shared {
             if let Some(stop) = &state.stopped {
                 return Err(stop.clone().into());
             }
-            if let Err(error) = result {
+            if let Err(error) = result
+                && !is_planted(Bug::SyncFailureIgnored)
+            {
                 let stop = Stop::Broken(format!("a sync failed: {error}"));
                 return Err(self.stop(&mut state, stop).into());
             }

@@ -30,6 +30,8 @@ pub struct Verified {
     pub next_offset: Offset,
     /// Bytes behind it that nothing says to have been durable: the next start cuts them off.
     pub torn: Option<Torn>,
+    /// What was noted of the log's durability does not verify: its last commits cannot be proven.
+    pub mark_is_damaged: bool,
 }
 
 /// The end of a write that a crash interrupted.
@@ -66,6 +68,7 @@ pub fn verify(
         end: first,
         next_offset: Offset(0),
         torn: None,
+        mark_is_damaged: mark::is_damaged(disk, folder, identity),
     };
     for base in bases {
         if base != chain.position {

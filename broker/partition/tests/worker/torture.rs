@@ -5,10 +5,12 @@
 //! kept, because it chose it. `WEIR_TORTURE_SIZE=release` runs more; what fails is printed as a call
 //! that plays it again.
 
+use std::fs::File;
+use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -20,6 +22,7 @@ use tokio::task::JoinHandle;
 use weir_log::blocking::Blocking;
 use weir_log::commit::{Identity, Kind};
 use weir_log::memory::MemoryLog;
+use weir_log::planted::{Bug, plant};
 use weir_log::{Commit, PartitionLog};
 use weir_partition::{Answer, Batch, Mode, Origin, Partition, PartitionOptions};
 use weir_views::partition::PartitionView;
@@ -45,25 +48,99 @@ const OPERATIONS_MAX: usize = 200;
 const OUTBOX_COMMITS: usize = 64;
 const BEGIN_MS: u64 = 20_000 * DAY_MS;
 
+/// Histories in which clocks jump more than anything else: R12's figure, for both sizes.
+const CLOCK_CASES: u32 = 500;
+/// What happens in them, of the hundred operations: batches, the clock, a crash, a close, a tick.
+const CLOCK_OPERATIONS: [u64; 10] = [0, 10, 20, 42, 56, 58, 60, 94, 97, 98];
+
 #[test]
-#[expect(clippy::print_stderr, reason = "how many histories were played is part of the result")]
 fn the_worker_does_what_the_model_says() {
     let size = std::env::var("WEIR_TORTURE_SIZE").unwrap_or_else(|_| "ci".to_owned());
     let (_, cases) = CASES.into_iter().find(|(name, _)| *name == size).unwrap_or(CASES[0]);
+    play_all("R10", "the worker against its model", cases, |operation| operation);
+}
+
+#[test]
+fn clocks_jump_and_partition_time_does_not_fall() {
+    play_all("R12", "clocks that jump", CLOCK_CASES, |operation| {
+        let (kind, rest) = (operation % 100, operation / 100);
+        CLOCK_OPERATIONS[kind as usize % CLOCK_OPERATIONS.len()] + rest * 100
+    });
+}
+
+/// What the model has to see: mistakes that the simulation of the whole broker does not meet, since
+/// its clients have no reason to.
+const PLANTED: [Bug; 5] = [
+    Bug::CheckpointEarly,
+    Bug::RefusalBeforeSync,
+    Bug::HorizonOffByOne,
+    Bug::RecallFirstOnly,
+    Bug::GroupNotTakenBack,
+];
+/// Within so many histories.
+const CASES_PER_BUG: u32 = 1_000;
+
+#[test]
+fn planted_bugs_are_caught_by_the_model() {
+    for bug in PLANTED {
+        let config = Config {
+            cases: CASES_PER_BUG,
+            failure_persistence: None,
+            max_shrink_iters: 0,
+            ..Config::default()
+        };
+        let world = World::new();
+        plant(Some(bug));
+        let outcome =
+            TestRunner::new(config).run(&vec(any::<u64>(), 1..=OPERATIONS_MAX), |history| {
+                world.play(&history);
+                Ok(())
+            });
+        plant(None);
+        let Err(TestError::Fail(..)) = outcome else { panic!("{bug:?} is not caught") };
+        tell(&format!(
+            r#"{{"row":"R2","what":"the model sees {bug:?}","result":"passed","seed":"-","seconds":0,"counts":{{}}}}"#
+        ));
+    }
+}
+
+/// Plays random histories, each operation as `choose` makes it, as long as there is time.
+fn play_all(row: &str, what: &str, cases: u32, choose: fn(u64) -> u64) {
+    let (world, begun) = (World::new(), Instant::now());
+    let minutes = std::env::var("WEIR_TORTURE_MINUTES").ok();
+    let minutes = minutes.map_or(u64::MAX / 60, |minutes| minutes.parse().unwrap());
     let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let (world, begun) = (World::new(), std::time::Instant::now());
-    let operations = AtomicU64::new(0);
+    let (histories, operations) = (AtomicU64::new(0), AtomicU64::new(0));
     let outcome = TestRunner::new(config).run(&vec(any::<u64>(), 1..=OPERATIONS_MAX), |history| {
-        operations.fetch_add(history.len() as u64, Ordering::Relaxed);
-        world.play(&history);
+        if begun.elapsed() < Duration::from_secs(minutes * 60) {
+            let history: Vec<u64> = history.into_iter().map(choose).collect();
+            histories.fetch_add(1, Ordering::Relaxed);
+            operations.fetch_add(history.len() as u64, Ordering::Relaxed);
+            world.play(&history);
+        }
         Ok(())
     });
+    let result = if outcome.is_ok() { "passed" } else { "failed" };
+    let line = format!(
+        r#"{{"row":"{row}","what":"{what}","result":"{result}","seed":"-","seconds":{:.1},"counts":{{"histories":{histories:?},"operations":{operations:?}}}}}"#,
+        begun.elapsed().as_secs_f64()
+    );
+    tell(&line);
     if let Err(TestError::Fail(why, history)) = outcome {
+        let history: Vec<u64> = history.into_iter().map(choose).collect();
         panic!("{why}\nplay it again: world.play(&{history:#x?})");
     }
     outcome.unwrap();
-    let operations = operations.into_inner();
-    eprintln!("{cases} histories, {operations} operations in {:.0?}", begun.elapsed());
+}
+
+/// For people, and for the file of `cargo xtask torture` (`tests/src/torture.rs` has its form).
+#[expect(clippy::print_stderr, reason = "how many histories were played is part of the result")]
+fn tell(line: &str) {
+    eprintln!("{line}");
+    if let Some(path) = std::env::var_os("WEIR_TORTURE_RESULTS") {
+        let mut file = File::options().create(true).append(true).open(path).unwrap();
+        file.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
 }
 
 /// What plays histories, one after another: one thread, and time that stands still.
@@ -322,10 +399,12 @@ impl Case {
     }
 
     fn turn_clock(&mut self, dice: &mut Dice) {
-        let far = [1, 1_000, 3_600_000, DAY_MS, 8 * DAY_MS][dice.roll(5) as usize];
+        // From a step to a leap second, an hour, a day, and the ten years of a wrong battery.
+        let far = [1, 1_000, 3_600_000, DAY_MS, 8 * DAY_MS, 3_650 * DAY_MS];
+        let far = far[dice.roll(6) as usize];
         let by = dice.roll(far) + 1;
         self.model.clock = match dice.roll(3) {
-            0 => self.model.clock - by,
+            0 => self.model.clock.saturating_sub(by),
             _ => self.model.clock + by,
         };
         self.clock.store(self.model.clock, Ordering::Relaxed);

@@ -129,7 +129,7 @@ mod tests {
             json!([{ "emitted": [{ "event": { "key": "j" } }], "code": "no" }, { "verdict": "accept" }]),
             got.clone(),
             expect![[
-                r#"2: line 1 emitted[0] event key: expected "j", got "k" | line 1 code: expected "no", got null | line 3 verdict: expected "accept", got "reject""#
+                r#"2: line 1 code: expected "no", got null | line 1 emitted[0] event key: expected "j", got "k" | line 3 verdict: expected "accept", got "reject""#
             ]],
         );
         check(

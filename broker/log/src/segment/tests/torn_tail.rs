@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::conformance::{put, read_all};
+use crate::planted::{Bug, plant};
 
 /// What stands on the disk behind the last byte that was written.
 fn fills(length: usize, earlier_segment: &[u8]) -> [(&'static str, Vec<u8>); 5] {
@@ -119,6 +120,11 @@ async fn a_hole_that_a_later_commit_proves_durable_is_corruption() {
         assert_eq!((from, to), (Position(1), Position(3)));
         assert_eq!(disk.bytes_of(path).unwrap(), damaged, "nothing was cut");
     }
+    // Where nobody looks for a later commit, the log opens: so this test sees it.
+    plant(Some(Bug::CutWithoutProof));
+    let opened = super::open(&machine, &Options::default());
+    plant(None);
+    assert!(opened.is_ok(), "{opened:?}");
 }
 
 #[tokio::test]
