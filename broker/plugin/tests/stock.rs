@@ -157,11 +157,11 @@ fn each_refuses_a_config_that_is_none_in_its_own_words() {
         ("dedup", r#""by" is missing"#),
         ("route", r#""rules" is missing"#),
     ] {
-        let error = try_stage(name, "{}", Limits::default()).err().expect("refused");
+        let error = try_stage(name, "{}", Limits::default()).expect_err("refused");
         assert!(error.to_string().contains(says), "{name} gave: {error}");
     }
     let config = r##"{"schema":{"$ref":"https://example.com/schema.json"}}"##;
-    let error = try_stage("json-schema", config, Limits::default()).err().expect("refused");
+    let error = try_stage("json-schema", config, Limits::default()).expect_err("refused");
     assert!(error.to_string().contains("nothing is fetched"), "{error}");
 }
 

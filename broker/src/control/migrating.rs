@@ -18,7 +18,8 @@ impl Control {
         topic: &Arc<Topic>,
         links: Vec<Link>,
     ) -> Result<(), ControlError> {
-        for mut link in links {
+        // In boxes: a link is large, and this future stays small.
+        for mut link in links.into_iter().map(Box::new) {
             for (number, partition) in (0..).map(PartitionId).zip(&topic.partitions) {
                 // One that stands still has its turn when it is opened again.
                 let Ok(partition) = partition else { continue };

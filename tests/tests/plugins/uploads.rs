@@ -39,34 +39,40 @@ fn module(more: &str) -> String {
     )
 }
 
-/// Components in components, so many deep.
+/// A good plugin with components in components in it, so many deep.
 fn nested(deep: usize) -> Vec<u8> {
     const PREAMBLE: [u8; 8] = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
-    let mut component = PREAMBLE.to_vec();
-    for _ in 0..deep {
+    let mut inner = PREAMBLE.to_vec();
+    for _ in 1..deep {
         let mut outer = PREAMBLE.to_vec();
-        outer.push(4);
-        let mut size = component.len();
-        while 128 <= size {
-            outer.push(size as u8 | 0x80);
-            size >>= 7;
-        }
-        outer.push(size as u8);
-        outer.append(&mut component);
-        component = outer;
+        push_component(&mut outer, &inner);
+        inner = outer;
     }
-    component
+    let mut plugin = probe("accept");
+    push_component(&mut plugin, &inner);
+    plugin
 }
 
-/// Types of tuples of two of the type before: what they flatten to doubles each time.
+/// Adds a section that holds a component.
+fn push_component(outer: &mut Vec<u8>, inner: &[u8]) {
+    outer.push(4);
+    let mut size = inner.len();
+    while 128 <= size {
+        outer.push(size as u8 | 0x80);
+        size >>= 7;
+    }
+    outer.push(size as u8);
+    outer.extend(inner);
+}
+
+/// A good plugin with tuples of two of the type before: what they flatten to doubles each time.
 fn doubling_types(deep: usize) -> Vec<u8> {
-    let mut text = String::from("(component (type $t0 (tuple u64 u64))");
+    let mut types = String::from("(type $t0 (tuple u64 u64))");
     for level in 1..=deep {
         let below = level - 1;
-        text += &format!("(type $t{level} (tuple $t{below} $t{below}))");
+        types += &format!("(type $t{level} (tuple $t{below} $t{below}))");
     }
-    text += &format!(r#"(import "weir:plugin/types@0.1.0" (func (param "x" $t{deep}))))"#);
-    wat::parse_str(text).unwrap()
+    component(&(module("") + &types))
 }
 
 fn bombs() -> Vec<(&'static str, Vec<u8>)> {

@@ -344,7 +344,7 @@ async fn what_is_not_taken_over_is_said_by_a_trial_and_is_a_fault_of_every_event
         assert_eq!(changed(&house, chain(2, Form::Weeks, "weeks@2")).await, "3");
         let failed = format!("plugin tally@2 (070707070707) failed: {words}");
         assert_eq!(told(&house, "ann/9").await, format!("plugin-migrate {failed}"));
-        assert_eq!(house.snapshot().unmigrated, [failed.clone()]);
+        assert_eq!(house.snapshot().unmigrated, [failed.as_str()]);
         house.crash().await;
 
         // A start tries it once more, and so does not change what was recorded.
