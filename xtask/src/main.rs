@@ -3,8 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to people is what it does")]
 
 mod checks;
-mod torture;
 mod bindings;
+mod torture;
 mod codegen;
 mod fuzz;
 mod languages;

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use weir::plugin::state;
-use weir::plugin::types::{Event, Rejection, Verdict};
+use weir::plugin::types::Rejection;
 
 wit_bindgen::generate!({ path: "wit", world: "filter" });
 
