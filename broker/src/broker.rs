@@ -11,9 +11,9 @@ use weir_log::segment::Machine;
 use weir_views::store::Store;
 use weir_wire::fault::{Code, Fault};
 
-use crate::committed_offsets::GroupOffsets;
 use crate::control::Control;
 use crate::desk::Desk;
+use crate::groups::Groups;
 use crate::home::Token;
 use crate::plugin_logs::PluginLogs;
 use crate::producer_ids::ProducerIds;
@@ -53,7 +53,7 @@ pub struct Broker {
     stop: watch::Sender<bool>,
     topics: Arc<Topics>,
     registry: Arc<Registry>,
-    offsets: Arc<GroupOffsets>,
+    groups: Arc<Groups>,
 }
 
 impl Broker {
@@ -65,9 +65,10 @@ impl Broker {
         let registry = Arc::new(registry);
         // It was made before the first change of the catalog.
         let is_new = registry.is_new().await;
-        let offsets = GroupOffsets::open(&machine, &log_dir, is_new, Arc::clone(&clock)).await?;
-        let offsets = Arc::new(offsets);
         let producer_ids = ProducerIds::new(Arc::clone(&registry));
+        let known = registry.catalog();
+        let width = |id| known.topics().find(|topic| topic.id == id).map(|topic| topic.partitions);
+        let groups = Groups::open(&machine, &log_dir, is_new, Arc::clone(&clock), width).await?;
         let router = Arc::new(Router::default());
         let desk = Arc::new(Desk::new(Arc::clone(&router), producer_ids.reserved()));
         let (stop, stopping) = watch::channel(false);
@@ -94,15 +95,16 @@ impl Broker {
         for topic in topics.router.topics() {
             topics.start_relays(&topic);
         }
+        tokio::spawn(Arc::clone(&groups).watch(stopping.clone()));
         let control = Arc::new(Control::new(
             Arc::clone(&registry),
             Arc::clone(&topics),
             plugins,
-            Arc::clone(&offsets),
+            Arc::clone(&groups),
             clock,
         ));
-        let office = Arc::new(Office::new(desk, token, producer_ids, Arc::clone(&offsets)));
-        Ok(Self { control, office, stopping, stop, topics, registry, offsets })
+        let office = Arc::new(Office::new(desk, token, producer_ids, Arc::clone(&groups)));
+        Ok(Self { control, office, stopping, stop, topics, registry, groups })
     }
 
     /// Tells everyone to come to an end, and answers what was taken: checkpoints saved, logs
@@ -115,6 +117,6 @@ impl Broker {
     /// Closes what the doors needed until they were closed.
     pub async fn close(&self) {
         self.registry.close().await;
-        self.offsets.close().await;
+        self.groups.close().await;
     }
 }

@@ -7,6 +7,7 @@ mod stories {
     mod demo;
     mod doors;
     mod flights;
+    mod groups;
     mod lifecycle;
     mod migration;
     mod operators;

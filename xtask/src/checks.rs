@@ -8,7 +8,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{codegen, fuzz, guests, layers, root};
+use crate::{bindings, codegen, fuzz, guests, languages, layers, root};
 
 /// A step's name and what it does. An error is what to tell, whole.
 type Step = (&'static str, fn() -> Result<(), String>);
@@ -18,12 +18,13 @@ pub const TEST: &[Step] = &[
     ("tools", tools),
     ("format", format),
     ("layers", || layers::run(&root())),
-    ("codegen is current", || codegen::run(true)),
+    ("codegen is current", || codegen::run(true).and_then(|()| bindings::run(true))),
     ("clippy", clippy),
     ("docs", docs),
     ("build", build),
     ("guests are current", || guests::run(true)),
     ("guests' own tests", guests::test),
+    ("other languages", || languages::run(true, &[])),
     ("doc examples", doc_examples),
     ("fuzz", fuzz::run_all_briefly),
     ("tests", tests),

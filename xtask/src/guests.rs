@@ -14,7 +14,7 @@
 //! check changes nothing under `plugins/`; it leaves what it built as `target/guests/NAME.wasm`,
 //! for tests that put one beside the other. Without a toolchain a check still fails where sources
 //! changed after their component was made.
-//! Not here: guests in other languages.
+//! Not here: rules in other languages; those are `languages`.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -52,7 +52,7 @@ pub fn run(check: bool) -> Result<(), String> {
     let guests = guests(&root().join("plugins"))?;
     let toolchain = match Toolchain::find() {
         None if may_install() => {
-            install();
+            apt_install(&DEBIAN_PACKAGES);
             Toolchain::find()
         }
         found => found,
@@ -411,15 +411,16 @@ fn component(core: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// In CI, as root, on Debian: nobody else's machine changes unasked.
-fn may_install() -> bool {
+pub fn may_install() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::env::var_os("CI").is_some_and(|ci| ci == "true")
         && fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
         && Path::new("/etc/debian_version").exists()
 }
 
-fn install() {
-    println!("no guest toolchain; installing {}", DEBIAN_PACKAGES.join(" "));
+/// Installs Debian's packages if that can be done; says so if not.
+pub fn apt_install(packages: &[&str]) {
+    println!("no toolchain; installing {}", packages.join(" "));
     let apt = |arguments: &[&str]| {
         let mut apt = Command::new("apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive")
@@ -429,7 +430,7 @@ fn install() {
             .is_ok_and(|s| s.success())
     };
     // A release without these packages is no reason to fail: the check then says what it skipped.
-    if !(apt(&["update"]) && apt(&[["install", "-y"].as_slice(), &DEBIAN_PACKAGES].concat())) {
+    if !(apt(&["update"]) && apt(&[["install", "-y"].as_slice(), packages].concat())) {
         println!("apt-get could not install them");
     }
 }
@@ -440,7 +441,7 @@ fn said(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Option<Stri
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+pub fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
     for entry in fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?.flatten() {
         if entry.path().is_dir() {
             collect(&entry.path(), files)?;
@@ -451,18 +452,18 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, String> {
+pub fn read(file: &Path) -> Result<Vec<u8>, String> {
     fs::read(file).map_err(|e| format!("{}: {e}; run `cargo xtask guests`", file.display()))
 }
 
-fn write(file: &Path, bytes: &[u8]) -> Result<(), String> {
+pub fn write(file: &Path, bytes: &[u8]) -> Result<(), String> {
     let folder = file.parent().expect("a file lies in a folder");
     fs::create_dir_all(folder)
         .and_then(|()| fs::write(file, bytes))

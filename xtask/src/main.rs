@@ -3,9 +3,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to people is what it does")]
 
 mod checks;
+mod bindings;
 mod torture;
 mod codegen;
 mod fuzz;
+mod languages;
 mod guests;
 mod layers;
 
@@ -39,17 +41,25 @@ enum Chore {
         #[arg(long, default_value_t = fuzz::SECONDS_DEFAULT)]
         seconds: u64,
     },
-    /// Generates sdk/wire/src/proto.rs from the schema
+    /// Generates what is made from schemas: sdk/wire/src/proto.rs, the bindings of the templates
     Codegen {
         /// Change nothing; fail where the file is not current
         #[arg(long)]
         check: bool,
     },
-    /// Builds the components in plugins/
+    /// Builds the components in plugins/ that are written in Rust
     Guests {
         /// Change nothing; fail where a component is not current
         #[arg(long)]
         check: bool,
+    },
+    /// Builds daily-limit and the template in every other language; wants `weir` to be built
+    Languages {
+        /// Change nothing in plugins/; fail where a component is not current
+        #[arg(long)]
+        check: bool,
+        /// c, js, ts, python, go, rust; all if none is given
+        languages: Vec<String>,
     },
 }
 
@@ -60,8 +70,9 @@ fn main() -> ExitCode {
         Chore::Layers => layers::run(&root()),
         Chore::Torture(wanted) => torture::run(&wanted),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds, None),
-        Chore::Codegen { check } => codegen::run(check),
+        Chore::Codegen { check } => codegen::run(check).and_then(|()| bindings::run(check)),
         Chore::Guests { check } => guests::run(check),
+        Chore::Languages { check, languages } => languages::run(check, &languages),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -49,7 +49,7 @@ pub enum CompileError {
     Native,
     /// A core module.
     #[error(
-        "this is a core module, not a component; wrap it with `wasm-tools component new MODULE.wasm -o PLUGIN.wasm`"
+        "this is a core module, not a component; wrap it with `weir plugin wrap MODULE.wasm -o PLUGIN.wasm`"
     )]
     CoreModule,
     /// Imports something a plugin does not get.
@@ -158,7 +158,7 @@ fn check_import(name: &str) -> Result<(), CompileError> {
     } else if name.starts_with("wasi:") {
         "of WASI only cli, clocks, filesystem, io, random and sockets of version 0.2 are linked, all inert; build without it"
     } else if name.starts_with("wasi_snapshot_preview1") || name == "env" {
-        "it was wrapped without an adapter; give `wasm-tools component new` one with --adapt"
+        "it was wrapped without an adapter; wrap the core module with `weir plugin wrap`, which brings one"
     } else {
         "a plugin imports only weir:plugin/* and WASI 0.2; build it against wit/plugin.wit, world `filter`"
     };

@@ -22,7 +22,7 @@ fn what_is_no_plugin_is_refused_with_a_way_out() {
         ("a picture", b"\x89PNG".to_vec(), "no WebAssembly component"),
         ("text", text, "assemble it first"),
         ("native code", b"\x7fELF\x02".to_vec(), "native code"),
-        ("a core module", wasm("core-module"), "wasm-tools component new"),
+        ("a core module", wasm("core-module"), "weir plugin wrap"),
         ("another world", wasm("other-world"), "does not export \"configure\""),
         ("wrong types", wasm("wrong-types"), "does not fit the world"),
         ("http", wasm("wasi-http"), "-d http -d fetch-event"),

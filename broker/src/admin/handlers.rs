@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use weir_wire::admin::{
-    BindingSpec, Chain, ClockStatus, PluginDescription, PluginLog, PluginReport, Status,
-    TopicDescription, TopicSpec,
+    BindingSpec, Chain, ClockStatus, GroupDescription, GroupSummary, PluginDescription, PluginLog,
+    PluginReport, ResetSpec, Status, TopicDescription, TopicSpec,
 };
-use weir_wire::ids::{PluginName, TopicName};
+use weir_wire::ids::{GroupName, PluginName, TopicName};
 
 use super::body::{ComponentBody, JsonBody, Names};
 use super::problem::Refusal;
@@ -151,6 +151,25 @@ pub async fn resume(
     Names((topic, plugin)): Names<(TopicName, PluginName)>,
 ) -> Result<Response, Refusal> {
     change(StatusCode::OK, async move { control.resume(&topic, &plugin).await }).await
+}
+
+pub async fn groups(State(control): Counter) -> Json<Vec<GroupSummary>> {
+    Json(control.groups().await)
+}
+
+pub async fn group(
+    State(control): Counter,
+    Names(group): Names<GroupName>,
+) -> Answer<GroupDescription> {
+    Ok(Json(control.group(&group).await?))
+}
+
+pub async fn reset_group(
+    State(control): Counter,
+    Names(group): Names<GroupName>,
+    JsonBody(spec): JsonBody<ResetSpec>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::OK, async move { control.reset_group(&group, spec).await }).await
 }
 
 pub async fn openapi() -> impl IntoResponse {

@@ -46,6 +46,9 @@ pub fn all() -> Vec<Route<Arc<Control>>> {
         route(Method::POST, "/v1/topics/{topic}/chain/{plugin}/rollback", post(handlers::rollback)),
         route(Method::POST, "/v1/topics/{topic}/chain/{plugin}/pause", post(handlers::pause)),
         route(Method::POST, "/v1/topics/{topic}/chain/{plugin}/resume", post(handlers::resume)),
+        route(Method::GET, "/v1/groups", get(handlers::groups)),
+        route(Method::GET, "/v1/groups/{group}", get(handlers::group)),
+        route(Method::POST, "/v1/groups/{group}/reset", post(handlers::reset_group)),
         route(Method::GET, "/openapi.json", get(handlers::openapi)),
     ]
 }

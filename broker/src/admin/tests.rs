@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use weir_wire::admin::*;
-use weir_wire::ids::{Digest, PartitionId, PluginName, Timestamp, TopicName};
+use weir_wire::ids::{Digest, GroupName, PartitionId, PluginName, Timestamp, TopicName};
 
 use super::body::{ComponentBody, JsonBody, Names};
 use super::routes::Route;
@@ -125,6 +125,19 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
     );
     check("NotChanged", &NotChanged { partition: PartitionId(0), why: String::new() });
     check("ChangedAt", &serde_json::from_value::<ChangedAt>(changed_at).unwrap());
+    let (group, partitions) = (GroupName::parse("g").unwrap(), vec![]);
+    let reset = GroupReset { group: group.clone(), topic: topic.clone(), done: false, partitions };
+    check("GroupReset", &reset);
+    let at = json!({ "partition": 0, "from": 0, "committed": 0, "end": 0, "lag": 0, "holder": 1 });
+    check("GroupPartition", &serde_json::from_value::<GroupPartition>(at).unwrap());
+    let member = json!({ "member": 1, "client": null, "partitions": [] });
+    check("GroupMember", &serde_json::from_value::<GroupMember>(member).unwrap());
+    let spec = json!({ "topic": "t", "to": { "offset": 3 } });
+    check("ResetSpec", &serde_json::from_value::<ResetSpec>(spec).unwrap());
+    let (members, partitions) = (vec![], vec![]);
+    check("GroupTopic", &GroupTopic { topic, generation: 0, members, partitions });
+    check("GroupDescription", &GroupDescription { name: group.clone(), topics: vec![] });
+    check("GroupSummary", &GroupSummary { name: group, topics: vec![], members: 0, lag: 0 });
 
     fn check(name: &str, sample: &impl Serialize) {
         let sample = serde_json::to_value(sample).unwrap();

@@ -34,11 +34,13 @@ const OUT_BYTES: usize = 256 << 10;
 Examples:
   weir consume flights --from earliest --until-end
   weir consume flights --from 2013-01-02T00:00:00Z --count 10
-  weir consume notices --group mailer          goes on where the group stopped")]
+  weir consume notices --group mailer          goes on where the group stopped; several of these
+                                               share the partitions")]
 pub struct Consume {
     /// Which topic.
     topic: TopicName,
-    /// Go on where this group stopped, and remember how far it got.
+    /// Read as a member of this group: go on where it stopped, share the partitions with its other
+    /// members, and remember how far it got.
     #[arg(long)]
     group: Option<GroupName>,
     /// earliest, latest, an offset, or a time (the first event with that timestamp or a later

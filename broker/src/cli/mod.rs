@@ -22,6 +22,7 @@ mod serve;
 mod topic;
 mod publish;
 mod consume;
+mod group;
 mod dead_letter;
 mod status;
 mod clock;
@@ -32,6 +33,8 @@ mod bench;
 mod describe;
 mod logs;
 mod chain;
+mod wrap;
+mod template;
 mod compile;
 mod context;
 mod tally;
@@ -92,6 +95,9 @@ enum Command {
     Topic(topic::Topic),
     Publish(publish::Publish),
     Consume(consume::Consume),
+    /// Show consumer groups, their members and their lag, and put them elsewhere.
+    #[command(subcommand, arg_required_else_help = true)]
+    Group(group::Group),
     /// Look at the events that plugins refused, and send them again.
     #[command(subcommand, arg_required_else_help = true)]
     DeadLetter(dead_letter::DeadLetter),
@@ -186,6 +192,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
             Command::Topic(topic) => topic.run(context, output).await,
             Command::Publish(publish) => publish.run(context, output).await,
             Command::Consume(consume) => consume.run(context).await,
+            Command::Group(group) => group.run(context, output).await,
             Command::DeadLetter(letters) => letters.run(context, output).await,
             Command::Plugin(plugin) => plugin.run(context, output).await,
             Command::Status(status) => status.run(context, output).await,
@@ -365,6 +372,7 @@ mod tests {
               topic        Create, list, describe and delete topics
               publish      Publish the lines of a file, and count what became of each
               consume      Print the events of a topic, one line of JSON each
+              group        Show consumer groups, their members and their lag, and put them elsewhere
               dead-letter  Look at the events that plugins refused, and send them again
               plugin       Upload plugins, and bind them to topics
               status       Show the broker at a glance, and what an operator has to act on

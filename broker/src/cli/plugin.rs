@@ -16,12 +16,16 @@ use super::context;
 use super::describe::described;
 use super::logs::Logs;
 use super::output::Output;
+use super::template::New;
 use super::version::OneVersion;
+use super::wrap::Wrap;
 use crate::table::{Align, Table, bytes, thousands};
 
 /// What to do with plugins.
 #[derive(Debug, Subcommand)]
 pub enum Plugin {
+    New(New),
+    Wrap(Wrap),
     /// Upload a component as the newest version of a plugin.
     #[command(after_help = "\
 Example:
@@ -65,6 +69,8 @@ impl Plugin {
     /// Does it.
     pub async fn run(self, context: Option<&Path>, output: Output) -> Result<(), Failure> {
         match self {
+            Self::New(new) => new.run(output),
+            Self::Wrap(wrap) => wrap.run(output),
             Self::Push { name, file } => {
                 let component = component_file::read(&file)?;
                 let admin = context::admin(context)?;

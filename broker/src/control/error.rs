@@ -52,7 +52,8 @@ impl From<Fault> for ControlError {
     fn from(fault: Fault) -> Self {
         let status = match fault.code {
             Code::UnknownTopic | Code::UnknownPartition => Kind::NotFound,
-            Code::InvalidRequest => Kind::Conflict,
+            Code::InvalidRequest | Code::GroupActive => Kind::Conflict,
+            Code::OffsetOutOfRange => Kind::Invalid,
             Code::Overloaded | Code::StorageFull | Code::ShuttingDown => Kind::Unavailable,
             _ => Kind::Internal,
         };

@@ -5,6 +5,7 @@
 mod pausing;
 mod migrating;
 mod plugin_report;
+mod groups;
 mod describe;
 mod error;
 
@@ -24,7 +25,7 @@ use weir_wire::keyspace::Keyspace;
 
 use self::describe::describe;
 pub use self::error::{ControlError, Kind};
-use crate::committed_offsets::GroupOffsets;
+use crate::groups::Groups;
 use crate::registry::Registry;
 use crate::router::Topic;
 use crate::shelf::{Plugins, ShelfError, link};
@@ -40,7 +41,7 @@ pub struct Control {
     registry: Arc<Registry>,
     topics: Arc<Topics>,
     shelf: Arc<dyn Plugins>,
-    offsets: Arc<GroupOffsets>,
+    groups: Arc<Groups>,
     clock: Clock,
     /// Held from the check of a change to its end, if it makes or deletes topics or versions. Chains
     /// have a lock for each topic, taken before this one; what both touch the registry checks again.
@@ -53,10 +54,10 @@ impl Control {
         registry: Arc<Registry>,
         topics: Arc<Topics>,
         shelf: Arc<dyn Plugins>,
-        offsets: Arc<GroupOffsets>,
+        groups: Arc<Groups>,
         clock: Clock,
     ) -> Self {
-        Self { registry, topics, shelf, offsets, clock, changing: Mutex::new(()) }
+        Self { registry, topics, shelf, groups, clock, changing: Mutex::new(()) }
     }
 
     /// The broker at a glance.
@@ -139,7 +140,7 @@ impl Control {
         let _changing = self.changing.lock().await;
         let id = held.record.id;
         self.registry.record(CatalogChange::TopicDeleted { id }).await?;
-        self.offsets.forget(id).await?;
+        self.groups.forget(id).await?;
         self.topics.delete(name, id).await?;
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! One request, one answer.
 
 use weir_wire::fault::{Code, Fault};
-use weir_wire::ids::{GroupName, Offset, PartitionId, Timestamp};
+use weir_wire::ids::{GroupName, MemberId, Offset, PartitionId, Timestamp};
 use weir_wire::proto;
 use weir_wire::proto::client_frame::Kind as Ask;
 use weir_wire::proto::list_offsets_request::At;
 use weir_wire::proto::server_frame::Kind as Say;
 
 use super::Office;
+use crate::groups::Fenced;
 use crate::subscription::unreadable;
 
 /// Answers a call.
@@ -24,7 +25,11 @@ pub async fn answer(office: &Office, ask: Ask) -> Result<Say, Fault> {
         Ask::ListOffsets(request) => list_offsets(office, request).await,
         Ask::CommitOffsets(request) => commit_offsets(office, request).await,
         Ask::FetchOffsets(request) => fetch_offsets(office, &request).await,
-        Ask::Hello(_) | Ask::Publish(_) | Ask::Subscribe(_) => {
+        Ask::Hello(_)
+        | Ask::Publish(_)
+        | Ask::Subscribe(_)
+        | Ask::JoinGroup(_)
+        | Ask::Heartbeat(_) => {
             Err(Fault::new(Code::InvalidFrame, "this frame does not belong here"))
         }
     }
@@ -90,8 +95,11 @@ async fn commit_offsets(
         }
         offsets.push((PartitionId(partition), Offset(offset)));
     }
-    office.offsets.commit(group(&request.group)?, topic.id, offsets).await?;
-    Ok(Say::CommitOffsets(proto::CommitOffsetsAnswer {}))
+    let member = request.member_id.map(MemberId);
+    let group = group(&request.group)?;
+    let Fenced(fenced) = office.groups.commit(group, topic.id, member, offsets).await?;
+    let fenced = fenced.into_iter().map(|partition| partition.0).collect();
+    Ok(Say::CommitOffsets(proto::CommitOffsetsAnswer { fenced }))
 }
 
 async fn fetch_offsets(
@@ -100,7 +108,7 @@ async fn fetch_offsets(
 ) -> Result<Say, Fault> {
     let topic = office.desk.topic(&request.topic)?;
     let group = group(&request.group)?;
-    let offsets = office.offsets.of(&group, topic.id, topic.width()).await;
+    let offsets = office.groups.of(&group, topic.id, topic.width()).await;
     let offsets = offsets
         .into_iter()
         .map(|(partition, offset)| proto::PartitionOffset {

@@ -6,6 +6,7 @@
 
 mod publish;
 mod subscribe;
+mod membership;
 mod calls;
 mod frames;
 
@@ -23,8 +24,8 @@ use weir_wire::proto;
 use weir_wire::proto::client_frame::Kind as Ask;
 use weir_wire::proto::server_frame::Kind as Say;
 
-use crate::committed_offsets::GroupOffsets;
 use crate::desk::Desk;
+use crate::groups::Groups;
 use crate::home::Token;
 use crate::producer_ids::ProducerIds;
 use frames::{Incoming, read_frame, send};
@@ -41,7 +42,7 @@ pub struct Office {
     desk: Arc<Desk>,
     token: Token,
     producer_ids: ProducerIds,
-    offsets: Arc<GroupOffsets>,
+    groups: Arc<Groups>,
     /// One permit per byte.
     batch_memory: Arc<Semaphore>,
 }
@@ -52,10 +53,10 @@ impl Office {
         desk: Arc<Desk>,
         token: Token,
         producer_ids: ProducerIds,
-        offsets: Arc<GroupOffsets>,
+        groups: Arc<Groups>,
     ) -> Self {
         let batch_memory = Arc::new(Semaphore::new(BATCH_MEMORY_BYTES));
-        Self { desk, token, producer_ids, offsets, batch_memory }
+        Self { desk, token, producer_ids, groups, batch_memory }
     }
 }
 
@@ -75,7 +76,8 @@ pub async fn serve(connection: Connection, office: Arc<Office>) {
         }
     };
     while let Ok((out, input)) = connection.accept_bi().await {
-        tokio::spawn(serve_stream(out, input, Arc::clone(&office), principal.clone()));
+        let (office, principal) = (Arc::clone(&office), principal.clone());
+        tokio::spawn(serve_stream(out, input, office, principal, connection.clone()));
     }
 }
 
@@ -133,6 +135,7 @@ async fn serve_stream(
     mut input: RecvStream,
     office: Arc<Office>,
     principal: Principal,
+    connection: Connection,
 ) {
     let ended = match read_frame(&mut input, CLIENT_FRAME, &office.batch_memory).await {
         Ok(None) => return,
@@ -144,6 +147,9 @@ async fn serve_stream(
                     .await;
             }
             Ask::Subscribe(request) => subscribe::run(&mut out, &office, request).await,
+            Ask::JoinGroup(request) => {
+                membership::run(&mut out, &mut input, &office, &connection, request).await
+            }
             call => match calls::answer(&office, call).await {
                 Ok(answer) => {
                     let _ = send(&mut out, answer).await;

@@ -1,13 +1,13 @@
-//! How far each consumer group has come. The fold of the internal topic `__committed_offsets`,
-//! whose events are [`OffsetChange`]s as JSON.
+//! How far each consumer group has come, and which of its members holds which partitions. The fold
+//! of the internal topic `__committed_offsets`, whose events are [`OffsetChange`]s as JSON.
 //!
 //! Promises: the last commit of a group stands; a deleted topic takes its offsets with it. Not
-//! here: whether a member may commit (the desk checks), and group membership.
+//! here: whether a member may commit, and who should hold what (the broker's groups decide).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use weir_wire::ids::{GroupName, Offset, PartitionId, TopicId};
+use weir_wire::ids::{GroupName, MemberId, Offset, PartitionId, TopicId};
 
 /// The internal topic that this is the fold of; it has one partition.
 pub const OFFSETS_TOPIC: &str = "__committed_offsets";
@@ -18,6 +18,7 @@ pub const OFFSETS_TOPIC_ID: TopicId = TopicId(1);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommittedOffsets {
     groups: BTreeMap<GroupName, BTreeMap<(TopicId, PartitionId), Offset>>,
+    holders: BTreeMap<(GroupName, TopicId), Held>,
 }
 
 /// One change: the payload of an event in `__committed_offsets`.
@@ -26,6 +27,8 @@ pub struct CommittedOffsets {
 pub enum OffsetChange {
     /// A group has come this far.
     Committed(Committed),
+    /// Other members hold other partitions.
+    Held(Held),
     /// A topic is no more.
     TopicDeleted {
         /// Which.
@@ -46,6 +49,30 @@ pub struct Committed {
     pub offset: Offset,
 }
 
+/// Who holds which partitions of a topic for a group: may read and commit them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The group.
+    pub group: GroupName,
+    /// The topic.
+    pub topic: TopicId,
+    /// How often this has changed.
+    pub generation: u64,
+    /// The members that hold anything.
+    pub holders: Vec<Holder>,
+}
+
+/// A member and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// Who.
+    pub member: MemberId,
+    /// How long it may be silent, in ms.
+    pub session_timeout_ms: u32,
+    /// What it holds, in rising order.
+    pub partitions: Vec<PartitionId>,
+}
+
 impl CommittedOffsets {
     /// Makes `change`.
     pub fn apply(&mut self, change: &OffsetChange) {
@@ -54,7 +81,11 @@ impl CommittedOffsets {
                 let offsets = self.groups.entry(group.clone()).or_default();
                 offsets.insert((*topic, *partition), *offset);
             }
+            OffsetChange::Held(held) => {
+                self.holders.insert((held.group.clone(), held.topic), held.clone());
+            }
             OffsetChange::TopicDeleted { topic } => {
+                self.holders.retain(|(_, of), _| of != topic);
                 self.groups.retain(|_, offsets| {
                     offsets.retain(|(of, _), _| of != topic);
                     !offsets.is_empty()
@@ -73,7 +104,29 @@ impl CommittedOffsets {
         self.groups.get(group)?.get(&(topic, partition)).copied()
     }
 
-    /// Everything, by group, topic and partition: as many changes make the same fold again, which
+    /// How often a group changed who holds what in a topic.
+    pub fn generation(&self, group: &GroupName, topic: TopicId) -> u64 {
+        self.holders.get(&(group.clone(), topic)).map_or(0, |held| held.generation)
+    }
+
+    /// Who held what when it last changed, of all groups.
+    pub fn holders(&self) -> impl Iterator<Item = &Held> {
+        self.holders.values()
+    }
+
+    /// All groups that ever committed or held anything, with the topics they did it in.
+    pub fn groups(&self) -> BTreeMap<&GroupName, BTreeSet<TopicId>> {
+        let mut groups: BTreeMap<&GroupName, BTreeSet<TopicId>> = BTreeMap::new();
+        for (group, offsets) in &self.groups {
+            groups.entry(group).or_default().extend(offsets.keys().map(|(topic, _)| *topic));
+        }
+        for (group, topic) in self.holders.keys() {
+            groups.entry(group).or_default().insert(*topic);
+        }
+        groups
+    }
+
+    /// Everything committed, by group, topic and partition: as many changes make the same fold again, which
     /// is how it is stored as a blob.
     pub fn all(&self) -> impl Iterator<Item = Committed> {
         self.groups.iter().flat_map(|(group, offsets)| {

@@ -10,18 +10,19 @@ use reqwest::{Method, RequestBuilder, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_wire::admin::{
-    BindingSpec, Chain, ChainChange, ClockStatus, PluginDescription, PluginLog, PluginReport,
-    PluginVersion, Problem, Status, TopicDescription, TopicSpec,
+    BindingSpec, Chain, ChainChange, ClockStatus, GroupDescription, GroupReset, GroupSummary,
+    PluginDescription, PluginLog, PluginReport, PluginVersion, Problem, ResetSpec, Status,
+    TopicDescription, TopicSpec,
 };
-use weir_wire::ids::{PluginName, TopicName};
+use weir_wire::ids::{GroupName, PluginName, TopicName};
 
 use crate::config::ClientConfig;
 
 /// A request that only looks, or changes the catalog.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
-/// A request that makes the broker compile or configure a plugin: its own limit is a minute, and
-/// several wait their turn.
-const COMPILE_DEADLINE: Duration = Duration::from_secs(180);
+/// A request that makes the broker compile or configure a plugin: its own limit is four
+/// minutes of a busy machine.
+const COMPILE_DEADLINE: Duration = Duration::from_secs(300);
 /// Bytes of an answer at most: 4,096 partitions described are under 2 MiB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -246,6 +247,29 @@ impl Admin {
     ) -> Result<ChainChange, AdminError> {
         let path = ["topics", topic.as_str(), "chain", plugin.as_str(), how];
         self.answer(self.request(Method::POST, &path).timeout(COMPILE_DEADLINE)).await
+    }
+
+    /// All consumer groups, by name.
+    pub async fn groups(&self) -> Result<Vec<GroupSummary>, AdminError> {
+        self.ask(Method::GET, &["groups"]).await
+    }
+
+    /// A group's members, and how far it has come in each partition.
+    pub async fn group(&self, group: &GroupName) -> Result<GroupDescription, AdminError> {
+        self.ask(Method::GET, &["groups", group.as_str()]).await
+    }
+
+    /// Puts a group's committed offsets elsewhere, or shows where they would go.
+    ///
+    /// # Errors
+    /// The code `group-active` while the group has members in the topic: stop them first.
+    pub async fn reset_group(
+        &self,
+        group: &GroupName,
+        spec: &ResetSpec,
+    ) -> Result<GroupReset, AdminError> {
+        let request = self.request(Method::POST, &["groups", group.as_str(), "reset"]).json(spec);
+        self.answer(request).await
     }
 
     /// The broker's OpenAPI document.

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 use weir_wire::fault::Fault;
-use weir_wire::ids::{GroupName, Offset, PartitionId, ProducerEpoch, ProducerId, TopicName};
+use weir_wire::ids::{
+    GroupName, MemberId, Offset, PartitionId, ProducerEpoch, ProducerId, TopicName,
+};
 use weir_wire::proto::client_frame::Kind as Ask;
 use weir_wire::proto::list_offsets_request::At;
 use weir_wire::proto::server_frame::Kind as Answer;
@@ -95,13 +97,15 @@ pub(crate) async fn list_offsets(
     Ok(offsets(answer.await?.offsets))
 }
 
-/// Stores how far a group has come.
+/// Stores how far a group has come, as its `member` or as nobody of it. Gives the partitions that
+/// are not the member's any more.
 pub(crate) async fn commit_offsets(
     link: &Link,
     group: &GroupName,
     topic: &TopicName,
+    member: Option<MemberId>,
     next: &[(PartitionId, Offset)],
-) -> Result<(), ClientError> {
+) -> Result<Vec<PartitionId>, ClientError> {
     let ask = Ask::CommitOffsets(proto::CommitOffsetsRequest {
         group: group.to_string(),
         topic: topic.to_string(),
@@ -109,12 +113,13 @@ pub(crate) async fn commit_offsets(
             .iter()
             .map(|(partition, offset)| PartitionOffset { partition: partition.0, offset: offset.0 })
             .collect(),
+        member_id: member.map(|member| member.0),
     });
     let answer = call(link, ask, deadline(), |answer| match answer {
         Answer::CommitOffsets(answer) => Some(answer),
         _ => None,
     });
-    answer.await.map(|proto::CommitOffsetsAnswer {}| ())
+    Ok(answer.await?.fenced.into_iter().map(PartitionId).collect())
 }
 
 /// Asks how far a group has come; partitions it never committed are absent.

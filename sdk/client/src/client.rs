@@ -129,14 +129,15 @@ impl Client {
     /// keep count themselves; [`Consumer::commit`] stores what it was given.
     ///
     /// # Errors
-    /// `unknown-topic` as [`ClientError::Fault`].
+    /// `unknown-topic`, and `group-active` while the group has members, as [`ClientError::Fault`].
     pub async fn commit_offsets(
         &self,
         group: &GroupName,
         topic: &TopicName,
         next: &[(PartitionId, Offset)],
     ) -> Result<(), ClientError> {
-        call::commit_offsets(&self.link, group, topic, next).await
+        // As nobody of the group, so there is nobody to be fenced.
+        call::commit_offsets(&self.link, group, topic, None, next).await.map(drop)
     }
 
     /// Ends the connection, and with it whatever producers and consumers still have in flight:

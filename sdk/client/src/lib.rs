@@ -4,14 +4,15 @@
 //! - [`Producer`] publishes: batches per partition, several in flight, a [`Verdict`] per event. It
 //!   rides through lost connections: what has no answer is sent again with the same sequences, so
 //!   nothing is judged twice.
-//! - [`Consumer`] reads partitions from any offset or time and follows their tails.
+//! - [`Consumer`] reads partitions from any offset or time and follows their tails; with a group it is
+//!   one of those that share a topic's partitions.
 //! - [`Admin`] creates topics and binds plugins.
 //!
 //! Promises: every wait has a deadline and every buffer a bound; a result that cannot be known is
 //! [`ClientError::Unknown`] and never a guess; the token reaches no log, error or dump.
 //!
-//! Not here on purpose: a thread or runtime of its own (it lives in the caller's tokio), consumer
-//! groups with members that share partitions, TLS for the admin API (it is a door on loopback).
+//! Not here on purpose: a thread or runtime of its own (it lives in the caller's tokio), TLS for the
+//! admin API (it is a door on loopback).
 //!
 //! # A producer, `examples/producer.rs`
 //! ```no_run

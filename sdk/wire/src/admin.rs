@@ -20,11 +20,15 @@
 //! POST   /v1/topics/{topic}/chain/{plugin}/rollback  ChainChange
 //! POST   /v1/topics/{topic}/chain/{plugin}/pause     ChainChange
 //! POST   /v1/topics/{topic}/chain/{plugin}/resume    ChainChange
+//! GET    /v1/groups                                  [GroupSummary]
+//! GET    /v1/groups/{group}                          GroupDescription
+//! POST   /v1/groups/{group}/reset    ResetSpec       GroupReset
 //! GET    /openapi.json
 //! ```
 //! Every request carries `Authorization: Bearer TOKEN`. A failure is a [`Problem`] with an HTTP
 //! status of 4xx (fix it) or 5xx (503: retry).
 
+mod group;
 mod limits;
 mod plugin_log;
 mod plugin_report;
@@ -37,6 +41,10 @@ use crate::ids::{
 use crate::keyspace::{Keyspace, Schema};
 use crate::proto;
 
+pub use self::group::{
+    GroupDescription, GroupMember, GroupPartition, GroupReset, GroupSummary, GroupTopic, ResetSpec,
+    ResetTo,
+};
 pub use self::limits::{LimitChanges, Limits};
 pub use self::plugin_log::{LineSource, LogLevel, PluginLine, PluginLog};
 pub use self::plugin_report::{

@@ -66,6 +66,11 @@ codes! {
     OutOfOrderSequence = "out-of-order-sequence", Fix;
     /// A younger epoch of the same producer id is at work.
     ProducerFenced = "producer-fenced", Stop;
+    /// The member left its group, or was silent for too long: what it read since its last commit is
+    /// given to others. Join again.
+    MemberFenced = "member-fenced", Fix;
+    /// The group has members, and only they commit.
+    GroupActive = "group-active", Fix;
     /// Judged so long ago that its verdict is no longer remembered. It is not judged again.
     Expired = "expired", Stop;
     /// Too much waits already; nothing of this request was done.

@@ -162,6 +162,10 @@ number_type!(
     ProducerEpoch, u16
 );
 number_type!(
+    /// A member of a consumer group: given out by the broker, never twice.
+    MemberId, u64
+);
+number_type!(
     /// Milliseconds since 1970-01-01T00:00:00Z.
     Timestamp, u64
 );

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::future::join_all;
 use tokio::task::JoinHandle;
-use weir::committed_offsets::GroupOffsets;
+use weir::groups::Groups;
 use weir_log::planted::Bug;
 use weir_partition::Chain;
 use weir_wire::ids::{ChainRevision, GroupName, Offset, PartitionId, Timestamp, TopicId};
@@ -161,19 +161,19 @@ fn readers() -> GroupName {
     GroupName::parse("readers").unwrap()
 }
 
-async fn offsets(ground: &Ground) -> GroupOffsets {
+async fn offsets(ground: &Ground) -> Arc<Groups> {
     let clock: weir::wall_clock::Clock = Arc::new(|| Timestamp(1_000));
-    GroupOffsets::open(&ground.machine(), Path::new("/log"), true, clock).await.unwrap()
+    Groups::open(&ground.machine(), Path::new("/log"), true, clock, |_| None).await.unwrap()
 }
 
 async fn cursor(ground: Ground, seen: Cursors) {
-    let offsets = Arc::new(offsets(&ground).await);
+    let offsets = offsets(&ground).await;
     let member = |partition: u32| {
         let (offsets, seen) = (Arc::clone(&offsets), Arc::clone(&seen));
         async move {
             for offset in 1..=6 {
                 let at = vec![(PartitionId(partition), Offset(offset))];
-                offsets.commit(readers(), TOPIC, at).await.unwrap();
+                offsets.commit(readers(), TOPIC, None, at).await.unwrap();
                 seen.lock().unwrap().saw(partition, offset);
             }
         }
@@ -213,7 +213,7 @@ impl Known {
     fn check(&mut self, ground: &Ground, findings: &mut Vec<String>) {
         let clock: weir::wall_clock::Clock = Arc::new(|| Timestamp(1_000));
         let machine = ground.machine_at_rest();
-        let opened = GroupOffsets::open(&machine, Path::new("/log"), true, clock);
+        let opened = Groups::open(&machine, Path::new("/log"), true, clock, |_| None);
         match opened.now_or_never().expect("nothing waits") {
             Ok(offsets) => {
                 let found = offsets.of(&readers(), TOPIC, 2).now_or_never();

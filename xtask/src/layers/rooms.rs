@@ -22,6 +22,7 @@ const GUESTS: &[Guest] = &[
             "sdk/client/src/link.rs",
             "sdk/client/src/frames.rs",
             "sdk/client/src/producer/lane.rs",
+            "sdk/client/src/consumer/member.rs",
             "sdk/client/src/consumer/reader.rs",
         ],
     },

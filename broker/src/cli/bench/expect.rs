@@ -70,7 +70,10 @@ fn line_of(got: &Value, at: usize) -> u64 {
 fn differs(expected: &Value, got: &Value, path: &str, found: &mut Vec<String>) {
     match (expected, got) {
         (Value::Object(expected), Value::Object(got)) => {
-            for (name, expected) in expected {
+            // By name, however JSON's fields are kept here.
+            let mut fields: Vec<_> = expected.iter().collect();
+            fields.sort_unstable_by_key(|(name, _)| *name);
+            for (name, expected) in fields {
                 // What is not said of an event is null of it.
                 let got = got.get(name).unwrap_or(&Value::Null);
                 differs(expected, got, &format!("{path} {name}"), found);

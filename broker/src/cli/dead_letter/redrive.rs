@@ -119,7 +119,10 @@ impl Redrive {
         }
         let client = context::patient_client(context).await?;
         let memory = Memory::open(&client, &self.topic, self.group.clone()).await?;
+        let width = client.topic(&self.topic).await?.partitions;
         let options = ConsumerOptions {
+            // All of them, and as no member: what is done is committed letter by letter.
+            partitions: Some((0..width).map(PartitionId).collect()),
             from: self.from.unwrap_or(From::Committed),
             until_end: true,
             group: Some(self.group.clone()),

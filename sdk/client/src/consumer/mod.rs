@@ -1,13 +1,18 @@
-//! Reading one topic: its partitions merged, from any place, following the tails.
+//! Reading one topic: its partitions merged, from any place, following the tails; alone, or as one
+//! of the members of a group that share the partitions.
 //!
 //! ```text
 //! broker ═▶ reader per partition ─▶ one bounded channel ─▶ next() / next_batch() ─▶ commit()
+//!    ▲╚════ member: who reads what ─┘                                                  │
+//!    ╚═════════════════════════════════════════════════════════════════════════════════╝
 //! ```
 //! Promises: each partition's events come in order and without a gap, through every reconnect;
 //! what is buffered is bounded, and a consumer that does not read makes the broker wait, not grow.
-//! Not here on purpose: groups whose members share partitions; order between partitions.
+//! Not here on purpose: order between partitions.
 
+mod member;
 mod reader;
+mod progress;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,7 +30,9 @@ use weir_wire::record_batch::Event;
 use crate::call;
 use crate::error::ClientError;
 use crate::link::Link;
-use reader::Reader;
+use member::Member;
+use progress::{Progress, Reading};
+use reader::{Reader, Ready};
 
 /// Batches that all readers together may have ready: enough that none waits for the caller's
 /// turn, few enough that the caller's memory does not feel them.
@@ -50,7 +57,8 @@ pub enum From {
 /// What a consumer reads, and how.
 #[derive(Debug, Clone)]
 pub struct ConsumerOptions {
-    /// Which partitions; `None`: all.
+    /// Which partitions; `None`: all, or with a `group` the share of them that the broker assigns
+    /// to this member of it.
     pub partitions: Option<Vec<PartitionId>>,
     /// Where to begin.
     pub from: From,
@@ -64,6 +72,13 @@ pub struct ConsumerOptions {
     /// How long a partition may be out of reach before [`Consumer::next`] says so and gives it
     /// up. 120 s: a broker's restart with recovery.
     pub outage_timeout: Duration,
+    /// As a member of a group: how long the broker may hear nothing before others get this member's
+    /// partitions. 10 s; 1 s to 5 minutes.
+    pub session_timeout: Duration,
+    /// As a member of a group: how long the caller may take to commit what it was given of a
+    /// partition that another member is to get. Then that one gets it all the same, and what was not
+    /// committed a second time. 5 s.
+    pub release_timeout: Duration,
 }
 
 impl Default for ConsumerOptions {
@@ -75,6 +90,8 @@ impl Default for ConsumerOptions {
             group: None,
             chunk_bytes: 256 << 10,
             outage_timeout: Duration::from_secs(120),
+            session_timeout: Duration::from_secs(10),
+            release_timeout: Duration::from_secs(5),
         }
     }
 }
@@ -105,26 +122,25 @@ pub struct ConsumedBatch {
     pub high_watermark: Offset,
 }
 
-/// Reads one topic. Dropping it ends the reading; only [`commit`](Self::commit) stores offsets.
+/// Reads one topic. Dropping it ends the reading and a membership; only [`commit`](Self::commit)
+/// stores offsets.
 #[derive(Debug)]
 pub struct Consumer {
     link: Arc<Link>,
     topic: TopicName,
     group: Option<GroupName>,
-    ready: mpsc::Receiver<Result<ConsumedBatch, ClientError>>,
-    /// Dropping them ends the reading.
-    readers: JoinSet<()>,
+    ready: mpsc::Receiver<Ready>,
+    /// Readers, or the member that has them. Dropping them ends the reading.
+    tasks: JoinSet<()>,
     /// The rest of a batch that [`next`](Self::next) has begun.
     begun: Option<Begun>,
-    /// Where each partition goes on behind what the caller was given.
-    positions: BTreeMap<PartitionId, Offset>,
-    /// What the broker has of them.
-    committed: BTreeMap<PartitionId, Offset>,
+    progress: Arc<Progress>,
 }
 
 /// What is left of a [`ConsumedBatch`].
 #[derive(Debug)]
 struct Begun {
+    reading: Reading,
     partition: PartitionId,
     events: VecDeque<(Offset, Event)>,
     next_offset: Offset,
@@ -138,17 +154,18 @@ impl Consumer {
         partition_count: u32,
         options: ConsumerOptions,
     ) -> Result<Self, ClientError> {
-        let partitions = options
-            .partitions
-            .clone()
-            .unwrap_or_else(|| (0..partition_count).map(PartitionId).collect());
+        let all = || (0..partition_count).map(PartitionId).collect();
+        let partitions: Vec<_> = options.partitions.clone().unwrap_or_else(all);
         if let Some(partition) = partitions.iter().find(|partition| partition_count <= partition.0)
         {
             let sentence =
                 format!("{topic} has partitions 0 to {}, not {partition}", partition_count - 1);
             return Err(Fault::new(Code::UnknownPartition, sentence).into());
         }
-        let starts = starts(&link, &topic, &partitions, &options).await?;
+        if options.from == From::Committed && options.group.is_none() {
+            let sentence = "reading from committed offsets needs a group; name one in the options";
+            return Err(ClientError::Config(sentence.to_owned()));
+        }
         let ends = match options.until_end {
             true => {
                 Some(offsets_at(&link, &topic, &partitions, At::Edge(Edge::Latest.into())).await?)
@@ -156,65 +173,79 @@ impl Consumer {
             false => None,
         };
         let (ready_in, ready) = mpsc::channel(READY_BATCHES_MAX);
-        let mut readers = JoinSet::new();
-        for (&partition, &start) in &starts {
-            let until = match &ends {
-                Some(ends) => Some(place(ends, partition)?),
-                None => None,
-            };
-            if until.is_some_and(|until| until <= start) {
-                continue;
+        let progress = Arc::new(Progress::default());
+        let mut tasks = JoinSet::new();
+        let group = options.group.clone();
+        match &group {
+            Some(group) if options.partitions.is_none() => {
+                let member = Member {
+                    link: link.clone(),
+                    topic: topic.clone(),
+                    group: group.clone(),
+                    options,
+                    ends,
+                    progress: progress.clone(),
+                    ready: Some(ready_in),
+                };
+                tasks.spawn(member.run());
             }
-            let reader = Reader {
-                link: link.clone(),
-                topic: topic.clone(),
-                partition,
-                next: start,
-                until,
-                chunk_bytes: options.chunk_bytes,
-                outage_timeout: options.outage_timeout,
-                ready: ready_in.clone(),
-                was_open: false,
-            };
-            readers.spawn(reader.run());
+            _ => {
+                let starts = starts(&link, &topic, &partitions, &options).await?;
+                for (partition, next) in starts {
+                    let until = match &ends {
+                        Some(ends) => Some(place(ends, partition)?),
+                        None => None,
+                    };
+                    if until.is_some_and(|until| until <= next) {
+                        continue;
+                    }
+                    let reader = Reader {
+                        link: link.clone(),
+                        topic: topic.clone(),
+                        partition,
+                        reading: progress.take(partition),
+                        next,
+                        until,
+                        chunk_bytes: options.chunk_bytes,
+                        outage_timeout: options.outage_timeout,
+                        ready: ready_in.clone(),
+                        was_open: false,
+                    };
+                    tasks.spawn(reader.run());
+                }
+            }
         }
-        Ok(Self {
-            link,
-            topic,
-            group: options.group,
-            ready,
-            readers,
-            begun: None,
-            positions: BTreeMap::new(),
-            committed: BTreeMap::new(),
-        })
+        Ok(Self { link, topic, group, ready, tasks, begun: None, progress })
     }
 
     /// The next event of any partition; waits for one. `None` once every partition has ended,
     /// which only happens with `until_end` or after each of them gave its error. Nothing is lost
     /// when this future is dropped.
     ///
-    /// An error is of one partition, which ends with it; the others go on.
+    /// An error is of one partition, which ends with it; the others go on. A member of a group has
+    /// one error only, its last word.
     pub async fn next(&mut self) -> Option<Result<ConsumedEvent, ClientError>> {
         loop {
             if let Some(begun) = &mut self.begun {
-                let partition = begun.partition;
+                let Begun { partition, reading, .. } = *begun;
                 if let Some((offset, event)) = begun.events.pop_front() {
                     let is_last = begun.events.is_empty();
                     let next = if is_last { begun.next_offset } else { offset.plus(1) };
-                    self.positions.insert(partition, next);
-                    let topic = self.topic.clone();
-                    return Some(Ok(ConsumedEvent { topic, partition, offset, event }));
+                    if self.progress.give(partition, reading, next) {
+                        let topic = self.topic.clone();
+                        return Some(Ok(ConsumedEvent { topic, partition, offset, event }));
+                    }
                 }
                 self.begun = None;
             }
             match self.ready.recv().await? {
-                Ok(batch) => {
+                Ready::Batch(reading, batch) => {
                     let ConsumedBatch { partition, events, next_offset, high_watermark } = batch;
                     let events = events.into();
-                    self.begun = Some(Begun { partition, events, next_offset, high_watermark });
+                    self.begun =
+                        Some(Begun { reading, partition, events, next_offset, high_watermark });
                 }
-                Err(error) => return Some(Err(error)),
+                Ready::Failed(error) => return Some(Err(error)),
             }
         }
     }
@@ -222,24 +253,32 @@ impl Consumer {
     /// Like [`next`](Self::next), with as many neighbours as came together. What `next` has begun
     /// comes first.
     pub async fn next_batch(&mut self) -> Option<Result<ConsumedBatch, ClientError>> {
-        let batch = match self.begun.take().filter(|begun| !begun.events.is_empty()) {
-            Some(Begun { partition, events, next_offset, high_watermark }) => {
-                ConsumedBatch { partition, events: events.into(), next_offset, high_watermark }
+        loop {
+            let (reading, batch) = match self.begun.take().filter(|begun| !begun.events.is_empty())
+            {
+                Some(Begun { reading, partition, events, next_offset, high_watermark }) => {
+                    let events = events.into();
+                    (reading, ConsumedBatch { partition, events, next_offset, high_watermark })
+                }
+                None => match self.ready.recv().await? {
+                    Ready::Batch(reading, batch) => (reading, batch),
+                    Ready::Failed(error) => return Some(Err(error)),
+                },
+            };
+            if self.progress.give(batch.partition, reading, batch.next_offset) {
+                return Some(Ok(batch));
             }
-            None => match self.ready.recv().await? {
-                Ok(batch) => batch,
-                Err(error) => return Some(Err(error)),
-            },
-        };
-        self.positions.insert(batch.partition, batch.next_offset);
-        Some(Ok(batch))
+        }
     }
 
     /// Stores how far the caller has come, for the group: everything it was given counts as done.
     /// So commit after the work, not before.
     ///
     /// # Errors
-    /// [`ClientError::Config`] without a group in the options; otherwise as any call, and the
+    /// [`ClientError::Config`] without a group in the options. The fault `member-fenced` where
+    /// partitions have become another member's meanwhile: what was not committed of them is given to
+    /// that one again, everything else is committed, and reading goes on. The fault `group-active`
+    /// where the options name partitions and the group has members. Otherwise as any call, and the
     /// offsets stay to be committed again.
     pub async fn commit(&mut self) -> Result<(), ClientError> {
         let Some(group) = &self.group else {
@@ -247,28 +286,37 @@ impl Consumer {
                 "commit needs a group; name one in the options".to_owned(),
             ));
         };
-        let moved: Vec<_> = self
-            .positions
-            .iter()
-            .filter(|(partition, next)| self.committed.get(partition) != Some(next))
-            .map(|(&partition, &next)| (partition, next))
-            .collect();
+        let moved = self.progress.uncommitted();
         if moved.is_empty() {
             return Ok(());
         }
-        call::commit_offsets(&self.link, group, &self.topic, &moved).await?;
-        self.committed.extend(moved);
-        Ok(())
+        let member = self.progress.member();
+        let fenced = call::commit_offsets(&self.link, group, &self.topic, member, &moved).await?;
+        self.progress.has_committed(&moved, &fenced);
+        if fenced.is_empty() {
+            return Ok(());
+        }
+        let partitions: Vec<_> = fenced.iter().map(ToString::to_string).collect();
+        Err(Fault::new(
+            Code::MemberFenced,
+            format!(
+                "partitions {} of {} are another member's by now; what was not committed there is \
+                 given to it again",
+                partitions.join(", "),
+                self.topic
+            ),
+        )
+        .into())
     }
 
     /// Where each partition goes on behind what the caller was given so far.
     pub fn positions(&self) -> impl Iterator<Item = (PartitionId, Offset)> {
-        self.positions.iter().map(|(&partition, &next)| (partition, next))
+        self.progress.given().into_iter()
     }
 
-    /// Ends the reading and returns when no task of it is left.
+    /// Ends the reading and a membership, and returns when no task of them is left.
     pub async fn close(mut self) {
-        self.readers.shutdown().await;
+        self.tasks.shutdown().await;
     }
 }
 
@@ -293,11 +341,12 @@ async fn starts(
         starts.insert(partition, place(&listed, partition)?);
     }
     if options.from == From::Committed {
-        let Some(group) = &options.group else {
-            let sentence = "reading from committed offsets needs a group; name one in the options";
-            return Err(ClientError::Config(sentence.to_owned()));
+        let group = options.group.as_ref();
+        let committed = match group {
+            Some(group) => call::fetch_offsets(link, group, topic).await?,
+            None => Vec::new(),
         };
-        for (partition, next) in call::fetch_offsets(link, group, topic).await? {
+        for (partition, next) in committed {
             let Some(start) = starts.get_mut(&partition) else { continue };
             if next < *start {
                 warn!(%topic, %partition, committed = %next, earliest = %start,

@@ -16,6 +16,7 @@ use weir_wire::proto::{self, client_frame, server_frame};
 use weir_wire::record_batch::{BatchError, BatchLimits, Event, RecordBatch};
 
 use super::ConsumedBatch;
+use super::progress::Reading;
 use crate::error::ClientError;
 use crate::frames::{self, StreamError};
 use crate::link::Link;
@@ -43,9 +44,20 @@ pub(super) struct Reader {
     pub(super) until: Option<Offset>,
     pub(super) chunk_bytes: u32,
     pub(super) outage_timeout: Duration,
-    pub(super) ready: mpsc::Sender<Result<ConsumedBatch, ClientError>>,
+    /// Which reading of the partition this is.
+    pub(super) reading: Reading,
+    pub(super) ready: mpsc::Sender<Ready>,
     /// Whether the last subscription stood.
     pub(super) was_open: bool,
+}
+
+/// What a reader hands over.
+#[derive(Debug)]
+pub(super) enum Ready {
+    /// Events, of this reading of their partition.
+    Batch(Reading, ConsumedBatch),
+    /// The partition, or the membership, ends with this.
+    Failed(ClientError),
 }
 
 /// Why a subscription ended.
@@ -87,7 +99,7 @@ impl Reader {
             sleep(wait).await;
         };
         // When nobody receives it, nobody wants to know.
-        let _ = self.ready.send(Err(failure)).await;
+        let _ = self.ready.send(Ready::Failed(failure)).await;
     }
 
     async fn subscription(&mut self, outage_ends: Instant) -> End {
@@ -146,8 +158,9 @@ impl Reader {
                 high_watermark: Offset(fetched.high_watermark),
                 events,
             };
-            let next_offset = batch.next_offset;
-            if !batch.events.is_empty() && self.ready.send(Ok(batch)).await.is_err() {
+            let (next_offset, is_empty) = (batch.next_offset, batch.events.is_empty());
+            let ready = Ready::Batch(self.reading, batch);
+            if !is_empty && self.ready.send(ready).await.is_err() {
                 return End::Unwanted;
             }
             self.next = next_offset;

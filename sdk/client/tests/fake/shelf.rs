@@ -171,7 +171,7 @@ impl Shelf {
             }
             Ask::CommitOffsets(request) => {
                 self.committed.extend(request.offsets.iter().map(|at| (at.partition, at.offset)));
-                Answer::CommitOffsets(proto::CommitOffsetsAnswer {})
+                Answer::CommitOffsets(proto::CommitOffsetsAnswer::default())
             }
             Ask::FetchOffsets(_) => {
                 let committed = self.committed.iter();
@@ -179,6 +179,13 @@ impl Shelf {
                     committed.map(|(&partition, &offset)| PartitionOffset { partition, offset });
                 Answer::FetchOffsets(proto::FetchOffsetsAnswer { offsets: offsets.collect() })
             }
+            // The only member there ever is has everything.
+            Ask::JoinGroup(_) | Ask::Heartbeat(_) => Answer::Assignment(proto::Assignment {
+                member_id: 1,
+                generation: 1,
+                partitions: (0..self.partitions).collect(),
+                is_complete: true,
+            }),
             other => panic!("{other:?} is no call"),
         }
     }

@@ -1,0 +1,32 @@
+// PLUGIN_NAME: lets each key through a number of times, then refuses it until it was quiet for a
+// minute. The config is that number, as 3.
+
+import * as state from 'weir:plugin/state';
+
+const QUIET_MS = 60_000;
+
+let limit;
+
+// Called once, before the first event. What is thrown refuses the binding, with its message.
+export function configure(config) {
+  limit = Number(config);
+  if (!Number.isSafeInteger(limit) || limit < 1) {
+    throw new Error('write how often a key may pass, as 3');
+  }
+}
+
+// Called for each event.
+export function process(event) {
+  if (event.key === null) {
+    return reject('no-key', 'Publish with a key: each has its own limit.');
+  }
+  // What a refusal does to the state stands as well: who goes on trying stays out.
+  if (limit < state.increment(event.key, 1, QUIET_MS)) {
+    return reject('too-many', `That was more than ${limit}; be quiet for a minute.`, QUIET_MS);
+  }
+  return { tag: 'accept' };
+}
+
+function reject(code, message, retryAfterMs) {
+  return { tag: 'reject', val: { code, message, retryAfterMs } };
+}
