@@ -262,8 +262,10 @@ impl Worker {
     }
 
     pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        self.has_no_room().await;
-        self.publish_snapshot();
+        if self.unrecorded.is_some() {
+            self.has_no_room().await;
+            self.publish_snapshot();
+        }
         let mut taken = Vec::with_capacity(GROUP_REQUESTS_MAX);
         let first = tokio::time::Instant::now() + CHECKPOINT_INTERVAL;
         let mut checkpoint = tokio::time::interval_at(first, CHECKPOINT_INTERVAL);
