@@ -48,8 +48,7 @@ pub fn run(check: bool) -> Result<(), String> {
 type Texts = BTreeMap<PathBuf, String>;
 
 fn c() -> Result<Texts, String> {
-    let mut options = wit_bindgen_c::Opts::default();
-    options.no_object_file = true;
+    let options = wit_bindgen_c::Opts { no_object_file: true, ..Default::default() };
     let mut texts = Texts::new();
     for (name, text) in generate(options.build().as_mut())? {
         let text = text.split_once(C_OBJECT_HOOK).map_or(text.as_str(), |(before, _)| before);
