@@ -1,7 +1,7 @@
 //! A lock that is held while the disk works, and the places where a test may let others go first.
 //!
 //! Tests of schedules (row R11) let threads take turns under a seed: one runs, the others stand at a
-//! [`pause`] or wait for a [`Turn`]. Only builds with debug assertions can be played, and only a
+//! [`pause`] or wait for a `Turn`. Only builds with debug assertions can be played, and only a
 //! thread that asks for it is. Elsewhere a turn is a mutex and a pause nothing.
 
 use std::cell::RefCell;

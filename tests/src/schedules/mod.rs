@@ -1,7 +1,7 @@
 //! What one broker does at the same time, under thousands of schedules (row R11): group commit, the
 //! hot swap of a chain, shutdown, committed cursors, and the waking of readers.
 //!
-//! The code is the real one, from a partition's door to the disk's calls; see [`turns`] for how a
+//! The code is the real one, from a partition's door to the disk's calls; see `turns` for how a
 //! schedule is played. Each ends with a power cut, somewhere in the middle or after an orderly
 //! close, and the ledger is asked whether what was told is what the disk kept.
 
