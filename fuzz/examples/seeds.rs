@@ -141,6 +141,7 @@ impl Seeds {
                     group,
                     topic,
                     offsets: offsets.clone(),
+                    member_id: Some(3),
                 }),
             ),
         ] {

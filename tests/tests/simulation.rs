@@ -24,7 +24,7 @@ const TIME_MAX: Duration = Duration::from_secs(120);
 /// Between the first seeds of two runs: more than a run has, so that none is taken twice.
 const SEEDS_APART: u64 = 10_000_019;
 /// A planted bug has to show within so many seeds.
-const SEEDS_PER_BUG: u64 = 1_000;
+const SEEDS_PER_BUG: u64 = 4_000;
 
 /// A run that cannot end the others: code that falls over is a finding too.
 fn attempt(script: &Script, trace: Trace) -> Report {

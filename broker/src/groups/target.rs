@@ -104,7 +104,7 @@ mod tests {
                 .sum();
             let kept = holders.iter().zip(&wanted).filter(|(old, new)| old == new).count();
             prop_assert_eq!(kept, best);
-            prop_assert_eq!(target(&wanted, &members), wanted.clone());
+            prop_assert_eq!(target(&wanted, &members), wanted);
         }
     }
 }

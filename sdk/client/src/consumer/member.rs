@@ -54,7 +54,7 @@ struct Working {
     readers: JoinSet<()>,
     reading: BTreeMap<PartitionId, AbortHandle>,
     /// Where partitions begin is being asked for.
-    starting: JoinSet<Result<Vec<(PartitionId, Reading, Offset)>, ClientError>>,
+    starting: JoinSet<Result<Vec<Start>, ClientError>>,
     /// Every partition that was read once: the second time it goes on where the group is.
     seen: BTreeSet<PartitionId>,
     /// When the broker last said anything.
@@ -62,6 +62,9 @@ struct Working {
     /// Nothing is coming that others still hold.
     is_complete: bool,
 }
+
+/// A partition, its reading, and where that begins.
+type Start = (PartitionId, Reading, Offset);
 
 /// Why a session ended.
 enum End {
@@ -274,7 +277,7 @@ impl Working {
     }
 
     /// Reads partitions from where they begin.
-    fn read(&mut self, starts: Vec<(PartitionId, Reading, Offset)>) {
+    fn read(&mut self, starts: Vec<Start>) {
         let Some(ready) = &self.member.ready else { return };
         for (partition, reading, next) in starts {
             if !self.member.progress.is_read(partition, reading) {
