@@ -4,7 +4,6 @@
 //! Judged are the committed components, and what `cargo xtask languages` built afresh on a machine
 //! that has the toolchains (`target/guests/`). A component that is too large to be committed
 //! (Python's) is judged only then; the test says aloud what it judged.
-#![allow(clippy::print_stdout, reason = "it says which languages were judged")]
 #![allow(clippy::print_stdout, reason = "it says which components it judged")]
 
 mod rig;
