@@ -276,7 +276,9 @@ impl MemoryLog {
 
     fn offset_at_now(&self, at: Timestamp) -> Result<Offset, ReadError> {
         let state = self.readable()?;
-        for envelope in state.left.iter().chain(self.durable(&state, 0)) {
+        let start = state.earliest.1;
+        let all = state.left.iter().chain(self.durable(&state, 0));
+        for envelope in all.filter(|held| start < held.next_offset()) {
             let found = envelope.offset_at(at);
             let position = envelope.link.position;
             if let Some(offset) = found.map_err(|why| ReadError::corrupt(position, why))? {
@@ -312,6 +314,9 @@ impl MemoryLog {
         let state = &mut *guard;
         if let Some(stop) = &state.stopped {
             return Err(CleanError::Stopped(stop.clone()));
+        }
+        if start < state.earliest.1 {
+            return Err(CleanError::Failed(format!("offset {start} was cleaned away before")));
         }
         let ends_there = |stretch: &Stretch| stretch.is_sealed && stretch.end == below;
         if below != state.earliest.0 && !stretches.iter().any(ends_there) {
