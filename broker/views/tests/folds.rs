@@ -71,6 +71,7 @@ fn commit(view: &PartitionView, deed: &Deed) -> Commit {
         events: 0,
         max_timestamp: Timestamp(0),
         producer: None,
+        consumed: None,
         relayed,
         verdicts: Verdicts::default(),
         keyspaces: Vec::new(),
