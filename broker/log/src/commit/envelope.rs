@@ -217,7 +217,7 @@ impl Envelope {
             return Ok(None);
         }
         let records = RecordBatch::parse(self.data.clone())
-            .and_then(|batch| batch.open(&STORED_LIMITS))
+            .and_then(|batch| batch.open_stored(&STORED_LIMITS))
             .map_err(|_| Unreadable::Invalid("the records of the batch cannot be read"))?;
         let found = records.iter().find(|record| at <= record.timestamp);
         Ok(found.map(|record| self.first_offset.plus(record.offset_delta.into())))

@@ -106,7 +106,7 @@ pub(super) fn read_data_head(
         return if events == 0 { Ok(None) } else { Err("events without data") };
     }
     let header = BatchHeader::decode(data).map_err(|_| "data that is no record batch")?;
-    if header.total_bytes != data.len() || header.is_control {
+    if header.total_bytes != data.len() || header.is_control || !header.is_dense() {
         return Err("data that is not one batch of events");
     }
     if header.records != events {

@@ -185,9 +185,9 @@ impl Reader {
                 continue;
             }
             let base = Offset(batch.header().base_offset.unsigned_abs());
-            let records = batch.open(&STORED).map_err(broken)?;
-            for (index, event) in (0..).zip(records.events()) {
-                let offset = base.plus(index);
+            let records = batch.open_stored(&STORED).map_err(broken)?;
+            for (record, event) in records.iter().zip(records.events()) {
+                let offset = base.plus(record.offset_delta.into());
                 let is_before_the_end = self.until.is_none_or(|until| offset < until);
                 if self.next <= offset && is_before_the_end {
                     events.push((offset, event));
