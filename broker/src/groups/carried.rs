@@ -201,7 +201,10 @@ mod tests {
         assert!(carried.end(&place(), 1, false));
         assert_eq!(carried.reached(&place()), reached(0, 5));
         // A reset wins over what is carried, and is where the next one begins.
-        assert_eq!(begin(&mut carried, 1, reached(1, 2), claim(1, 5, 7)), Err(Refusal::Elsewhere(Some(Offset(2)))));
+        assert_eq!(
+            begin(&mut carried, 1, reached(1, 2), claim(1, 5, 7)),
+            Err(Refusal::Elsewhere(Some(Offset(2))))
+        );
         assert_eq!(begin(&mut carried, 1, reached(1, 2), claim(1, 2, 4)), Ok((2, 1)));
         assert!(carried.end(&place(), 2, true));
         assert_eq!(carried.reached(&place()), reached(1, 4));
@@ -276,7 +279,10 @@ mod tests {
                     }
                     carried = Carried::default();
                     for (_, to) in &logs {
-                        carried.restore(place(), Reached { offset: Offset(*to), ..Reached::default() });
+                        carried.restore(
+                            place(),
+                            Reached { offset: Offset(*to), ..Reached::default() },
+                        );
                     }
                 }
                 _ => {}

@@ -372,6 +372,7 @@ mod tests {
         let mut town = Town::new(2);
         town.join(1);
         town.join(2);
+        town.obey(1);
         assert_eq!(town.told(), "1: 0, 2: 1");
         town.change(|members, _| members.pin(PartitionId(0)));
         assert_eq!(town.told(), "1: 0, 2: 1", "its holder keeps it");
