@@ -219,8 +219,8 @@ impl Sieve for Odd {
 
 /// Cleans up to the last stretch that ends at `at_most` or before; gives its end.
 pub(crate) async fn clean_odd(log: &impl PartitionLog, at_most: u64, keeps: &[u64]) -> Position {
-    let sealed = log.stretches().into_iter().filter(|stretch| stretch.is_sealed);
-    let end = sealed.filter(|stretch| stretch.end.0 <= at_most).next_back().expect("one is sealed");
+    let mut sealed = log.stretches().into_iter().filter(|stretch| stretch.is_sealed);
+    let end = sealed.rfind(|stretch| stretch.end.0 <= at_most).expect("one is sealed");
     let cleaning = Cleaning {
         below: end.end,
         start: log.earliest().1,
@@ -308,8 +308,8 @@ pub(crate) async fn what_lies_before_the_start_is_out_of_range(subject: &mut imp
     for at in 1..=20 {
         put(&log, Position(at), &[worker.commit(&[at], 300)]).await;
     }
-    let sealed = log.stretches().into_iter().filter(|stretch| stretch.is_sealed);
-    let end = sealed.filter(|stretch| stretch.end.0 <= 12).next_back().unwrap();
+    let mut sealed = log.stretches().into_iter().filter(|stretch| stretch.is_sealed);
+    let end = sealed.rfind(|stretch| stretch.end.0 <= 12).unwrap();
     let cleaning = |start| Cleaning {
         below: end.end,
         start,

@@ -38,6 +38,9 @@ pub enum Bug {
     RecallFirstOnly,
     GroupNotTakenBack,
     CleanVerdicts,
+    CompareSkipped,
+    FinishedEarly,
+    GivenWhileUnderWay,
 }
 
 thread_local! {

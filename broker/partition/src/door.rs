@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use weir_log::blocking::Blocking;
 use weir_log::commit::SideEvent;
 use weir_log::{AppendError, PartitionLog};
+use weir_views::consumed::{Of, Reached};
 use weir_views::store::PartitionFold;
 use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
@@ -91,6 +92,7 @@ pub struct Partition {
     snapshot: watch::Receiver<Snapshot>,
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     blocking: Blocking,
+    consumed: Arc<[(Of, Reached)]>,
 }
 
 impl Partition {
@@ -118,6 +120,7 @@ impl Partition {
         if known < at_work {
             return Err(OpenError::ChainFromBefore { at_work, known });
         }
+        let consumed = view.consumed().rows().map(|(of, reached)| (of.clone(), *reached)).collect();
         let (inbox, requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let place = Place { topic, partition };
         let saver = Saver::new(fold, durability, blocking.clone(), unsaved);
@@ -125,7 +128,7 @@ impl Partition {
         let (mut worker, snapshot) = Worker::new(place, Arc::clone(&log), view, saver, its_clock);
         worker.begin(chain, chain_note).await?;
         let task = runtime.spawn(worker.run(requests));
-        Ok((Self { inbox, log, snapshot, clock, blocking }, task))
+        Ok((Self { inbox, log, snapshot, clock, blocking, consumed }, task))
     }
 
     /// Hands a batch over to be judged and stored. Batches are judged in the order in which this
@@ -235,6 +238,11 @@ impl Partition {
     /// as much memory as the partition's view.
     pub async fn clean(&self, retention: &Retention) -> Result<Option<Cleaned>, CleaningError> {
         clean(&*self.log, retention, (self.clock)(), &self.blocking).await
+    }
+
+    /// How far groups had come, as this partition's commits say, when it was opened.
+    pub fn consumed_before(&self) -> &[(Of, Reached)] {
+        &self.consumed
     }
 
     /// The log, for readers.

@@ -82,9 +82,9 @@ impl Consume {
         };
         let end = printing.run(self.count.unwrap_or(u64::MAX)).await;
         let settled = printing.settle().await;
-        printing.consumer.close().await;
+        let closed = printing.consumer.close().await;
         client.close().await;
-        end.and(settled)
+        end.and(settled).and(closed.map_err(Failure::from))
     }
 }
 

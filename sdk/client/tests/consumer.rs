@@ -102,7 +102,7 @@ async fn a_group_goes_on_behind_what_it_committed() {
     assert_eq!(take(&mut first, 2).await, ["0/0 a", "0/1 b"]);
     first.commit().await.unwrap();
     assert_eq!(broker.shelf().committed.get(&0), Some(&2));
-    first.close().await;
+    first.close().await.unwrap();
     broker.fill(1, &["d"]);
     let mut second = open(&broker, until_end(From::Committed)).await;
     let mut words = take(&mut second, usize::MAX).await;

@@ -143,7 +143,7 @@ impl Mailer {
                 Err(error) => return Err(error.into()),
             }
         }
-        consumer.close().await;
+        consumer.close().await?;
         info!(sent = report.sent, failed = report.failed, "mailer stopped");
         Ok(report)
     }

@@ -110,8 +110,8 @@ async fn whatever_fails_and_whenever_it_stops_it_is_as_before_or_as_after() {
 }
 
 async fn try_to_clean(log: &SegmentLog, at_most: u64, keeps: &[u64]) -> Result<(), CleanError> {
-    let sealed = log.stretches().into_iter().filter(|stretch| stretch.is_sealed);
-    let end = sealed.filter(|stretch| stretch.end.0 <= at_most).next_back().unwrap().end;
+    let mut sealed = log.stretches().into_iter().filter(|stretch| stretch.is_sealed);
+    let end = sealed.rfind(|stretch| stretch.end.0 <= at_most).unwrap().end;
     let cleaning = Cleaning {
         below: end,
         start: log.earliest().1,
