@@ -33,6 +33,8 @@ struct State {
     /// What cleanings left.
     left: Vec<Envelope>,
     snapshot: Option<Snapshot>,
+    /// The end of what was cleaned away.
+    cleaned_to: Chain,
     held: VecDeque<Envelope>,
     earliest: (Position, Offset),
     chain: Chain,
@@ -66,6 +68,7 @@ impl MemoryLog {
         let state = State {
             left: Vec::new(),
             snapshot: None,
+            cleaned_to: Chain::beginning_at(identity, Position(0)),
             held,
             earliest,
             chain,
@@ -91,15 +94,18 @@ impl MemoryLog {
     /// yet durable, or less than the system said was durable.
     pub fn reopen_at(&self, tail: Position) -> Self {
         let state = self.lock();
-        let (mut chain, earliest) =
-            (Chain::beginning_at(self.identity, state.earliest.0), state.earliest);
+        let (mut chain, earliest) = (state.cleaned_to, state.earliest);
         let durable = state.held.iter().take_while(|held| held.link.position < tail);
         let held: VecDeque<_> = durable.cloned().collect();
         for envelope in &held {
             chain = chain.follow(envelope).expect("what is held was chained when it was appended");
         }
         let log = Self::holding(self.identity, held, earliest, chain);
-        (log.lock().left, log.lock().snapshot) = (state.left.clone(), state.snapshot.clone());
+        {
+            let mut opened = log.lock();
+            (opened.left, opened.snapshot) = (state.left.clone(), state.snapshot.clone());
+            opened.cleaned_to = state.cleaned_to;
+        }
         log
     }
 
@@ -345,7 +351,10 @@ impl MemoryLog {
             left.push(envelope.map_err(|why| CleanError::Failed(why.to_string()))?);
         }
         state.left = left;
-        state.held.drain(..count);
+        for gone in state.held.drain(..count) {
+            let end = state.cleaned_to.follow(&gone);
+            state.cleaned_to = end.map_err(|why| CleanError::Failed(why.to_owned()))?;
+        }
         state.earliest = (below, start);
         state.snapshot = Some(Snapshot { position: below, view, note });
         Ok(())
