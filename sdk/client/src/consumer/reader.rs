@@ -177,6 +177,7 @@ impl Reader {
             from_offset: self.next.0,
             until_offset: self.until.map(|until| until.0),
             chunk_bytes_max: self.source.options.chunk_bytes,
+            filter: None,
         });
         if let Err(error) = frames::write(&mut send, request, Bytes::new()).await {
             return self.lost(error);

@@ -110,6 +110,7 @@ impl Shelf {
             chain_revision: 1,
             durability: proto::Durability::Durable.into(),
             duplicate: false,
+            consumed: false,
         };
         self.judged.insert(key, judged.clone());
         Ok(judged)
