@@ -75,6 +75,10 @@ impl Client {
         Consumer::open(self.link.clone(), topic.clone(), shape.partitions, options).await
     }
 
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
     /// The admin API of the same broker.
     ///
     /// # Errors
