@@ -57,7 +57,7 @@ pub use client::Client;
 pub use config::{ClientConfig, Secret, default_context};
 pub use consumer::{
     Batches, Consumed, ConsumedBatch, ConsumedEvent, Consumer, ConsumerOptions, Decode, From, Json,
-    OnMissing, Receipt, Tracked, Typed, TypedError, TypedEvent, Undecodable, Until,
+    MergedByTime, OnMissing, Receipt, Tracked, Typed, TypedError, TypedEvent, Undecodable, Until,
 };
 pub use error::ClientError;
 pub use producer::{Delivery, Mode, Outcome, Producer, ProducerOptions, Route};

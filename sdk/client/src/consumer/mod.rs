@@ -8,8 +8,10 @@
 //! ```
 //! Promises: each partition's events come in order and without a gap, through every reconnect;
 //! what is buffered is bounded, and a consumer that does not read makes the broker wait, not grow.
-//! Not here on purpose: order between partitions (`by_time/` has that, for people).
+//! Not here on purpose: order between partitions (`by_time.rs` has that, for people).
 
+mod by_time;
+mod merge;
 mod typed;
 mod stream;
 mod member;
@@ -45,6 +47,7 @@ use progress::{Progress, Reading};
 use reader::{Reader, Ready, Source};
 use start::{ends, starts};
 
+pub use by_time::MergedByTime;
 pub use consumed::Consumed;
 pub use event::{ConsumedBatch, ConsumedEvent};
 pub use options::{ConsumerOptions, From, OnMissing, Until};
