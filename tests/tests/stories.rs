@@ -13,5 +13,6 @@ mod stories {
     mod operators;
     mod plugin_test;
     mod stock;
+    mod transform;
     mod wrong_things;
 }
