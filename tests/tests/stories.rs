@@ -14,5 +14,6 @@ mod stories {
     mod plugin_test;
     mod retention;
     mod stock;
+    mod transform;
     mod wrong_things;
 }
