@@ -143,7 +143,7 @@ fn the_rule_counts_on_when_the_events_it_counted_are_gone() {
     let gone =
         broker.weir(["consume", "flights", "--from", "0", "--partition", "0", "--until-end"]);
     assert!(!gone.status.success());
-    let complaint = gone.stderr.clone();
+    let complaint = gone.stderr;
     assert!(complaint.contains("offset 0 is not there"), "{complaint}");
     broker.stop();
     let check = broker.weir(["check", broker.data_dir().to_str().unwrap()]);
