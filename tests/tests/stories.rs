@@ -4,6 +4,7 @@
 mod stories {
     mod check;
     mod dead_letters;
+    mod delivery;
     mod demo;
     mod doors;
     mod flights;
