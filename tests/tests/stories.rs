@@ -12,6 +12,7 @@ mod stories {
     mod migration;
     mod operators;
     mod plugin_test;
+    mod sinks;
     mod stock;
     mod wrong_things;
 }
