@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_files_keys_are_flags_and_the_command_line_wins() {
-        check("topic = \"a b\"\njson = true", &[], Ok("sink --topic=a b --json --config FILE"));
+        check("topic = \"a b\"\njson = true", &[], Ok("sink --json --topic=a b --config FILE"));
         check("json = false", &["--topic", "x"], Ok("sink --config FILE --topic x"));
         let two = "template = [\"a\", \"b\"]";
         check(two, &[], Ok("sink --template=a --template=b --config FILE"));

@@ -53,12 +53,15 @@ pub fn trusted_certificates(
 pub fn why_tls_failed(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
-        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let inside = inside.and_then(|inside| inside.downcast_ref::<rustls::Error>());
-        if let Some(tls) = inside.or_else(|| error.downcast_ref()) {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(tls.to_string());
         }
-        next = error.source();
+        // An io::Error gives what is in it away as no source: it gives that one's source.
+        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
     }
     None
 }
@@ -83,7 +86,7 @@ mod tests {
     #[test]
     fn what_tls_said_is_found_however_deep() {
         let tls = rustls::Error::HandshakeNotComplete;
-        let wrapped = io::Error::other(tls.clone());
+        let wrapped = io::Error::other(io::Error::other(tls.clone()));
         assert_eq!(why_tls_failed(&wrapped), Some(tls.to_string()));
         assert_eq!(why_tls_failed(&io::Error::other("lost")), None);
     }

@@ -84,7 +84,7 @@ mod tests {
         let (id, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", br#"{"test": 2432232314}"#);
         assert_eq!(
             secrets.sign(id, 1_614_265_330, body),
-            "v1,g0hM9SsE+OTPJTGt/tmKtSyNlE3uFJELVlNIOLJ1OIE="
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         );
     }
 
