@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 use weir_log::segment::Machine;
+use weir_partition::Partition;
 use weir_views::store::Store;
 use weir_wire::fault::{Code, Fault};
 
@@ -91,6 +92,11 @@ impl Broker {
         let catalog = registry.catalog();
         for record in catalog.topics() {
             topics.open(record, &catalog.chain(record.id).cloned().unwrap_or_default()).await;
+        }
+        for topic in topics.router.topics() {
+            for partition in &topic.partitions {
+                groups.restore(topic.id, partition.as_ref().map(Partition::consumed_before)).await;
+            }
         }
         for topic in topics.router.topics() {
             topics.start_relays(&topic);

@@ -312,7 +312,7 @@ fn note_causes(data: &bytes::Bytes, arrived: &mut Arrived) -> Result<(), String>
         return Ok(());
     }
     let batch = RecordBatch::parse(data.clone()).map_err(|error| error.to_string())?;
-    let records = batch.open(&STORED).map_err(|error| error.to_string())?;
+    let records = batch.open_stored(&STORED).map_err(|error| error.to_string())?;
     if !records.has_reserved_header() {
         return Ok(());
     }

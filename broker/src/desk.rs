@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use weir_partition::{Batch, Mode, Origin, Pending, SideNumber};
+use tokio::sync::oneshot;
+use weir_partition::{Answer, Batch, Mode, Origin, Pending, SideNumber, Source};
 use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::frame::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
@@ -37,14 +38,40 @@ pub struct Desk {
 
 /// A batch on its way to an answer.
 pub struct Submitted {
-    pending: Pending,
+    answer: Awaited,
     durability: Durability,
+}
+
+enum Awaited {
+    /// The partition's word.
+    Partition(Pending),
+    /// The same, when what it means is done.
+    Ending(oneshot::Receiver<Result<Answer, Fault>>),
 }
 
 impl Submitted {
     /// What became of it, and how durable that is.
-    pub async fn answer(self) -> (Result<weir_partition::Answer, Fault>, Durability) {
-        (self.pending.answer().await, self.durability)
+    pub async fn answer(self) -> (Result<Answer, Fault>, Durability) {
+        let answer = match self.answer {
+            Awaited::Partition(pending) => pending.answer().await,
+            Awaited::Ending(answer) => answer.await.unwrap_or_else(|_| {
+                Err(Fault::new(Code::ShuttingDown, "the broker is going down; try again later"))
+            }),
+        };
+        (answer, self.durability)
+    }
+
+    /// How durable that will be.
+    pub fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// One whose answer comes from whoever has taken it over.
+    pub fn ending(
+        answer: oneshot::Receiver<Result<Answer, Fault>>,
+        durability: Durability,
+    ) -> Self {
+        Self { answer: Awaited::Ending(answer), durability }
     }
 }
 
@@ -65,9 +92,9 @@ impl Desk {
     pub async fn publish(
         &self,
         publisher: &Principal,
-        topic: &str,
-        partition: PartitionId,
+        (topic, partition): (&str, PartitionId),
         mode: Mode,
+        source: Source,
         bytes: Bytes,
     ) -> Result<Submitted, Fault> {
         let topic = self.topic(topic)?;
@@ -80,9 +107,14 @@ impl Desk {
             )));
         }
         let origin = self.origin(&encoded)?;
-        let batch = Batch { publisher: publisher.clone(), mode, origin, encoded, records };
-        let pending = target.submit(batch).await?;
-        Ok(Submitted { pending, durability: topic.durability })
+        if origin == Origin::Unnumbered && source != Source::Untold {
+            return Err(invalid(
+                "a batch that carries a group's offset has to be numbered: its retry is told by that",
+            ));
+        }
+        let batch = Batch { publisher: publisher.clone(), mode, origin, source, encoded, records };
+        let answer = Awaited::Partition(target.submit(batch).await?);
+        Ok(Submitted { answer, durability: topic.durability })
     }
 
     /// Takes side events, encoded as one batch, for one partition.
@@ -101,8 +133,16 @@ impl Desk {
         assert!(records.len() as usize == numbers.len(), "every side event has its number");
         let publisher = Principal::parse("relay").expect("a fixed, valid name");
         let origin = Origin::Relay { id: relay, epoch, numbers };
-        let batch = Batch { publisher, mode: Mode::PerEvent, origin, encoded, records };
-        Ok(Submitted { pending: target.submit(batch).await?, durability: topic.durability })
+        let batch = Batch {
+            publisher,
+            mode: Mode::PerEvent,
+            origin,
+            source: Source::Untold,
+            encoded,
+            records,
+        };
+        let answer = Awaited::Partition(target.submit(batch).await?);
+        Ok(Submitted { answer, durability: topic.durability })
     }
 
     /// Who numbered a client's batch, as its header says.

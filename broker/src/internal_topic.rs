@@ -147,7 +147,8 @@ pub fn changes_in<T: DeserializeOwned>(commit: &Commit) -> Result<Vec<T>, Fault>
         )
     };
     let batch = RecordBatch::parse(commit.data.clone()).map_err(|e| unreadable(e.to_string()))?;
-    let records = batch.open(&BatchLimits::default()).map_err(|e| unreadable(e.to_string()))?;
+    let records =
+        batch.open_stored(&BatchLimits::default()).map_err(|e| unreadable(e.to_string()))?;
     records
         .iter()
         .map(|record| {

@@ -23,6 +23,7 @@ pub mod listen;
 mod session;
 pub mod subscription;
 mod relay;
+mod transform;
 mod desk;
 mod router;
 pub mod groups;

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use prost::Message;
 use tokio::runtime::Builder;
-use weir_log::commit::{Identity, Kind, Produced, SideEvent, StateChange, StateValue};
+use weir_log::commit::{Consumed, Identity, Kind, Produced, SideEvent, StateChange, StateValue};
 use weir_log::segment::{Machine, Options, SegmentLog};
 use weir_log::{Commit, PartitionLog};
 use weir_wire::ids::{
-    ChainRevision, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId, Sequence,
-    Timestamp, TopicId, TopicName,
+    ChainRevision, GroupName, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId,
+    ResetEpoch, Sequence, Timestamp, TopicId, TopicName,
 };
 use weir_wire::record_batch::{BatchBuilder, Compression, Event, Header};
 use weir_wire::verdict::{Rejection, Verdict, Verdicts};
@@ -118,6 +118,7 @@ impl Seeds {
                 "publish",
                 Client::Publish(proto::PublishRequest {
                     topic: topic.clone(),
+                    consumed: Some(proto::Consumed { to_offset: 9, ..Default::default() }),
                     ..Default::default()
                 }),
             ),
@@ -125,6 +126,7 @@ impl Seeds {
                 "subscribe",
                 Client::Subscribe(proto::SubscribeRequest {
                     until_offset: Some(9),
+                    filter: Some(proto::Filter { key_prefix: Some(vec![7]), ..Default::default() }),
                     ..Default::default()
                 }),
             ),
@@ -325,8 +327,21 @@ fn full(first_offset: Offset, ordinal: u64, round: u32) -> Commit {
             change(b"carol", None),
         ],
         outbox: vec![SideEvent { ordinal, plugin, topic, hops: 1, event: event() }],
+        consumed: Some(consumed(round)),
         data: batch(&[700, 900, 800], compression),
         ..Commit::empty(Kind::Batch, time, ChainRevision(4), first_offset)
+    }
+}
+
+fn consumed(round: u32) -> Consumed {
+    let to = Offset(u64::from(round) + 4);
+    Consumed {
+        group: GroupName::parse("counters").expect("a name"),
+        topic: TopicId(16),
+        partition: PartitionId(1),
+        epoch: ResetEpoch(1),
+        from: Offset(u64::from(round)),
+        to,
     }
 }
 

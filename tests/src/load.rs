@@ -341,7 +341,7 @@ pub async fn consume(
                 done.commits += u64::from(commit(&mut consumer, &group, &shared).await);
             }
         }
-        consumer.close().await;
+        consumer.close().await.unwrap();
     }
     done
 }

@@ -37,6 +37,9 @@ pub enum Bug {
     OutboxForgotten,
     RecallFirstOnly,
     GroupNotTakenBack,
+    CompareSkipped,
+    FinishedEarly,
+    GivenWhileUnderWay,
 }
 
 thread_local! {

@@ -14,6 +14,8 @@ pub struct Answer {
     pub time: Timestamp,
     /// The chain that judged.
     pub chain: ChainRevision,
+    /// What the batch consumed is committed with it.
+    pub consumed: bool,
     /// The batch was judged before, and this is what was recorded then.
     pub duplicate: bool,
 }

@@ -1,5 +1,7 @@
 //! A batch on its way to judgement: parsed and validated at the desk, so that nobody checks again.
 
+use weir_log::commit::Consumed;
+use weir_wire::fault::Fault;
 use weir_wire::ids::{Principal, ProducerEpoch, ProducerId, Sequence};
 use weir_wire::record_batch::{RecordBatch, Records};
 
@@ -15,6 +17,8 @@ pub struct Batch {
     pub mode: Mode,
     /// Who numbered the events.
     pub origin: Origin,
+    /// What they were made of.
+    pub source: Source,
     /// The batch as it came.
     pub encoded: RecordBatch,
     /// Its events.
@@ -29,6 +33,19 @@ pub enum Mode {
     PerEvent,
     /// One event not accepted: none is stored, and nothing the plugins did stands.
     AllOrNothing,
+}
+
+/// What the events of a batch were made of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Source {
+    /// Nothing that is counted with them.
+    #[default]
+    Untold,
+    /// This: stored in the batch's commit, unless the batch is refused as one.
+    Consumed(Consumed),
+    /// Something that is counted already, or that is not the publisher's to count. Where the batch was
+    /// judged before, it is answered as it was then; a new one is answered with this, and not judged.
+    Settled(Fault),
 }
 
 /// Where a batch comes from, and with it the rule for its numbers.

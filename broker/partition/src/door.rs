@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use weir_log::blocking::Blocking;
 use weir_log::commit::SideEvent;
 use weir_log::{AppendError, PartitionLog};
+use weir_views::consumed::{Of, Reached};
 use weir_views::store::PartitionFold;
 use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
@@ -87,6 +88,7 @@ pub struct Partition {
     inbox: mpsc::Sender<Request>,
     log: Arc<dyn PartitionLog>,
     snapshot: watch::Receiver<Snapshot>,
+    consumed: Arc<[(Of, Reached)]>,
 }
 
 impl Partition {
@@ -114,13 +116,14 @@ impl Partition {
         if known < at_work {
             return Err(OpenError::ChainFromBefore { at_work, known });
         }
+        let consumed = view.consumed().rows().map(|(of, reached)| (of.clone(), *reached)).collect();
         let (inbox, requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let place = Place { topic, partition };
         let saver = Saver::new(fold, durability, blocking, unsaved);
         let (mut worker, snapshot) = Worker::new(place, Arc::clone(&log), view, saver, clock);
         worker.begin(chain, chain_note).await?;
         let task = runtime.spawn(worker.run(requests));
-        Ok((Self { inbox, log, snapshot }, task))
+        Ok((Self { inbox, log, snapshot, consumed }, task))
     }
 
     /// Hands a batch over to be judged and stored. Batches are judged in the order in which this
@@ -223,6 +226,11 @@ impl Partition {
         if losses != RelayLosses::default() {
             let _ = self.inbox.send(Request::Lost(losses)).await;
         }
+    }
+
+    /// How far groups had come, as this partition's commits say, when it was opened.
+    pub fn consumed_before(&self) -> &[(Of, Reached)] {
+        &self.consumed
     }
 
     /// The log, for readers.

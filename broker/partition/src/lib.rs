@@ -28,7 +28,7 @@ mod answer;
 mod counters;
 
 pub use answer::Answer;
-pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber};
+pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber, Source};
 pub use bench::{Bench, Judged};
 pub use chain::{Chain, Judge, Link};
 pub use door::{OpenError, Partition, PartitionOptions, Pending};

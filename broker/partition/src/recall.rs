@@ -26,6 +26,7 @@ pub(crate) async fn recall(log: &dyn PartitionLog, pieces: Vec<Piece>) -> Result
             verdicts,
             time: commit.time,
             chain: commit.chain,
+            consumed: commit.consumed.is_some(),
             duplicate: true,
         };
         answer = Some(match answer {
@@ -48,6 +49,7 @@ fn joined(mut earlier: Answer, later: Answer) -> Result<Answer, Fault> {
              verdicts in batches as they were first sent",
         ));
     }
+    earlier.consumed |= later.consumed;
     earlier.verdicts.append(later.verdicts);
     Ok(earlier)
 }

@@ -33,7 +33,7 @@ pub(crate) struct Saver {
 enum Saving {
     Idle,
     /// Taken from the view; they may be saved once they are durable.
-    Waiting(Changes),
+    Waiting(Box<Changes>),
     /// On their way; true if they arrived.
     Busy(oneshot::Receiver<bool>),
 }
@@ -95,7 +95,7 @@ impl Saver {
             }
         }
         if matches!(self.saving, Saving::Idle) {
-            self.saving = Saving::Waiting(view.take_changes());
+            self.saving = Saving::Waiting(Box::new(view.take_changes()));
             self.unsaved = 0;
         }
     }
@@ -107,7 +107,7 @@ impl Saver {
                 if changes.position() <= durable || is_planted(Bug::CheckpointEarly) =>
             {
                 let fold = self.fold.clone();
-                Saving::Busy(self.blocking.start(move || match fold.save(changes) {
+                Saving::Busy(self.blocking.start(move || match fold.save(*changes) {
                     Ok(()) => true,
                     Err(error) => {
                         tracing::warn!(%error, "checkpoint not saved; a restart replays more of the log");

@@ -453,7 +453,9 @@ impl Worker {
         (self.view, self.chain) = (view, chain);
         match plan {
             Plan::Commit(commit, passed) => {
-                let answer = self.answer(commit.verdicts.clone(), now, passed);
+                let consumed = commit.consumed.is_some();
+                let answer =
+                    Answer { consumed, ..self.answer(commit.verdicts.clone(), now, passed) };
                 let at = self.apply(*commit);
                 self.say_when_durable(at, Waiting::Publisher(reply, answer));
             }
@@ -504,6 +506,7 @@ impl Worker {
             verdicts,
             time: now,
             chain: self.chain.revision,
+            consumed: false,
             duplicate: false,
         }
     }

@@ -1,6 +1,6 @@
-//! `--from`: where `weir consume` begins.
+//! `--from` and `--until`: where `weir consume` begins and ends.
 
-use weir_client::From;
+use weir_client::{From, Until};
 use weir_wire::ids::Offset;
 
 use super::input::rfc3339;
@@ -12,12 +12,24 @@ pub fn start(text: &str) -> Result<From, String> {
         "latest" => return Ok(From::Latest),
         _ => {}
     }
-    let offset = || text.parse().ok().map(|offset| From::Offset(Offset(offset)));
     let time = || rfc3339(text).map(From::Time);
-    offset().or_else(time).ok_or_else(|| {
+    offset(text).map(From::Offset).or_else(time).ok_or_else(|| {
         "give earliest, latest, an offset or an RFC 3339 time such as 2013-06-01T00:00:00Z"
             .to_owned()
     })
+}
+
+/// Reads an offset or a time.
+pub fn end(text: &str) -> Result<Until, String> {
+    let time = || rfc3339(text).map(Until::Time);
+    offset(text)
+        .map(Until::Offset)
+        .or_else(time)
+        .ok_or_else(|| "give an offset or an RFC 3339 time such as 2013-06-01T00:00:00Z".to_owned())
+}
+
+fn offset(text: &str) -> Option<Offset> {
+    text.parse().ok().map(Offset)
 }
 
 #[cfg(test)]
@@ -42,6 +54,19 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(start(text).ok(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_an_offset_or_a_time() {
+        let june = Some(Until::Time(Timestamp(1_370_044_800_000)));
+        for (text, expected) in [
+            ("7", Some(Until::Offset(Offset(7)))),
+            ("2013-06-01T00:00:00Z", june),
+            ("latest", None),
+            ("-1", None),
+        ] {
+            assert_eq!(end(text).ok(), expected, "{text:?}");
         }
     }
 }

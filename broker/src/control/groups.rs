@@ -4,7 +4,7 @@ use weir_wire::admin::{
     GroupDescription, GroupMember, GroupPartition, GroupReset, GroupSummary, GroupTopic, ResetSpec,
     ResetTo,
 };
-use weir_wire::ids::{GroupName, Offset, PartitionId};
+use weir_wire::ids::{GroupName, Offset, PartitionId, TopicId};
 
 use super::{Control, ControlError};
 use crate::router::Topic;
@@ -14,8 +14,8 @@ impl Control {
     /// All groups, by name.
     pub async fn groups(&self) -> Vec<GroupSummary> {
         let mut groups = Vec::new();
-        for (name, _) in self.groups.names().await {
-            let topics = self.group_topics(&name).await;
+        for (name, ids) in self.groups.names().await {
+            let topics = self.group_topics(&name, &ids).await;
             if topics.is_empty() {
                 continue;
             }
@@ -31,7 +31,9 @@ impl Control {
 
     /// One group.
     pub async fn group(&self, name: &GroupName) -> Result<GroupDescription, ControlError> {
-        let topics = self.group_topics(name).await;
+        let known = self.groups.names().await;
+        let ids = known.into_iter().find(|(group, _)| group == name).map(|(_, ids)| ids);
+        let topics = self.group_topics(name, &ids.unwrap_or_default()).await;
         if topics.is_empty() {
             return Err(ControlError::not_found(
                 "unknown-group",
@@ -77,15 +79,13 @@ impl Control {
         }
         if spec.execute {
             let offsets = partitions.iter().filter_map(|at| Some((at.partition, at.committed?)));
-            self.groups.reset(name.clone(), topic.id, offsets.collect()).await?;
+            let offsets = offsets.collect();
+            self.groups.commit(name.clone(), topic.id, None, offsets).await?;
         }
         Ok(GroupReset { group: name.clone(), topic: spec.topic, done: spec.execute, partitions })
     }
 
-    async fn group_topics(&self, name: &GroupName) -> Vec<GroupTopic> {
-        let known = self.groups.names().await;
-        let ids = known.into_iter().find(|(group, _)| group == name).map(|(_, ids)| ids);
-        let ids = ids.unwrap_or_default();
+    async fn group_topics(&self, name: &GroupName, ids: &[TopicId]) -> Vec<GroupTopic> {
         let mut topics = Vec::new();
         for topic in self.topics.router.topics().iter().filter(|topic| ids.contains(&topic.id)) {
             topics.push(self.group_topic(name, topic).await);

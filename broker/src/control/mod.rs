@@ -139,6 +139,8 @@ impl Control {
         let held = self.hold(name).await?;
         let _changing = self.changing.lock().await;
         let id = held.record.id;
+        // Groups whose offsets stand in this topic's commits keep them.
+        self.groups.settle().await?;
         self.registry.record(CatalogChange::TopicDeleted { id }).await?;
         self.groups.forget(id).await?;
         self.topics.delete(name, id).await?;

@@ -328,7 +328,7 @@ async fn read(
     while let Some(consumed) = consumer.next().await.transpose()? {
         events.insert((consumed.partition, consumed.offset), consumed.event);
     }
-    consumer.close().await;
+    consumer.close().await?;
     Ok(events)
 }
 

@@ -108,7 +108,7 @@ async fn fetch_offsets(
 ) -> Result<Say, Fault> {
     let topic = office.desk.topic(&request.topic)?;
     let group = group(&request.group)?;
-    let offsets = office.groups.of(&group, topic.id, topic.width()).await;
+    let offsets = office.groups.of(&group, topic.id, topic.width()).await?;
     let offsets = offsets
         .into_iter()
         .map(|(partition, offset)| proto::PartitionOffset {

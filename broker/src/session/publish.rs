@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use weir_partition::{Answer, Mode};
+use weir_partition::{Answer, Mode, Source};
 use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::frame::CLIENT_FRAME;
@@ -19,6 +19,7 @@ use weir_wire::proto::server_frame::Kind as Say;
 use super::Office;
 use super::frames::{Incoming, read_frame, send};
 use crate::desk::Submitted;
+use crate::transform;
 
 /// Batches of one stream in flight. A client that sends more waits for answers first: QUIC's flow
 /// control holds it back.
@@ -99,8 +100,15 @@ impl Stream {
                 ));
             }
         };
-        let partition = PartitionId(request.partition);
-        self.office.desk.publish(&self.principal, &request.topic, partition, mode, payload).await
+        let place = (&*request.topic, PartitionId(request.partition));
+        let Office { desk, groups, .. } = &*self.office;
+        match request.consumed {
+            None => desk.publish(&self.principal, place, mode, Source::Untold, payload).await,
+            Some(consumed) => {
+                let publisher = &self.principal;
+                transform::publish(desk, groups, publisher, place, mode, payload, consumed).await
+            }
+        }
     }
 }
 
@@ -131,5 +139,6 @@ fn judged(answer: &Answer, durability: Durability) -> proto::Judged {
         chain_revision: answer.chain.0,
         durability: proto::Durability::from(durability).into(),
         duplicate: answer.duplicate,
+        consumed: answer.consumed,
     }
 }

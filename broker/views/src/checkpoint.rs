@@ -12,6 +12,7 @@
 //! 5 | relay's producer id u64                | epoch u16 | last sequence u32 |
 //! 6 | position u64                           | first ordinal u64 | count u32 |
 //! 7 | plugin name ...                        | length u8 | keyspace at work | before u8: 0 or 1 | keyspace ... |
+//! 8 | topic id u32 | partition u32 | group ... | reset epoch u32 | offset u64 |
 //! ```
 //! Promises: rows in the order of their keys decode to exactly what was encoded, or to nothing:
 //! another version, a row missing, too much, too short or against an invariant discards the whole.
@@ -22,10 +23,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use weir_wire::ids::{
-    ChainRevision, Offset, PluginName, Position, ProducerEpoch, ProducerId, Sequence, Timestamp,
+    ChainRevision, GroupName, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId,
+    ResetEpoch, Sequence, Timestamp, TopicId,
 };
 use weir_wire::keyspace::Keyspace;
 
+use crate::consumed::{self, ConsumedOffsets, Reached};
 use crate::keyspaces::Keyspaces;
 use crate::outbox::{self, Outbox, Waiting};
 use crate::producers::{self, ClientHead, Producers, Remembered};
@@ -42,6 +45,7 @@ const BATCH: u8 = 4;
 const RELAY: u8 = 5;
 const OUTBOX: u8 = 6;
 const KEYSPACES: u8 = 7;
+const CONSUMED: u8 = 8;
 
 /// The fold of one partition as of a position, taken out of the store.
 #[derive(Debug)]
@@ -51,6 +55,7 @@ pub struct Checkpoint {
     pub(crate) state: Vec<((PluginName, Keyspace), state::Changed)>,
     pub(crate) producers: Producers,
     pub(crate) outbox: Outbox,
+    pub(crate) consumed: ConsumedOffsets,
 }
 
 impl Checkpoint {
@@ -91,6 +96,7 @@ pub(crate) struct Rows {
     pub(crate) state: Vec<((PluginName, Keyspace), Vec<state::Changed>)>,
     pub(crate) producers: Vec<producers::Changed>,
     pub(crate) outbox: Vec<outbox::Changed>,
+    pub(crate) consumed: Vec<(consumed::Of, Reached)>,
 }
 
 impl Rows {
@@ -110,6 +116,7 @@ impl Rows {
         self.state.iter_mut().for_each(|(_, rows)| rows.clear());
         self.producers.clear();
         self.outbox.clear();
+        self.consumed.clear();
     }
 }
 
@@ -146,6 +153,9 @@ impl Changes {
                 outbox::Changed::Gone(position) => row(key(OUTBOX, &[position.0]), None),
             }
         }
+        for (of, reached) in &self.rows.consumed {
+            row(consumed_key(of), Some(consumed_value(*reached)));
+        }
         row(vec![HEAD], Some(self.head_value()));
     }
 
@@ -180,6 +190,15 @@ fn keyspaces_value(keyspaces: &Keyspaces) -> Vec<u8> {
     let has_before = u8::from(before.is_some());
     let before = before.unwrap_or_default();
     [&[length], at_work.as_bytes(), &[has_before], before.as_bytes()].concat()
+}
+
+fn consumed_key((topic, partition, group): &consumed::Of) -> Vec<u8> {
+    let numbers = [topic.0.to_be_bytes(), partition.0.to_be_bytes()].concat();
+    [&[CONSUMED], &*numbers, group.as_str().as_bytes()].concat()
+}
+
+fn consumed_value(Reached { epoch, offset }: Reached) -> Vec<u8> {
+    [&epoch.0.to_be_bytes()[..], &offset.0.to_be_bytes()].concat()
 }
 
 fn state_value(entry: &Entry) -> Vec<u8> {
@@ -229,6 +248,7 @@ pub(crate) struct Decoder {
     state: Vec<((PluginName, Keyspace), state::Changed)>,
     producers: Vec<producers::Changed>,
     waiting: Vec<Waiting>,
+    consumed: Vec<(consumed::Of, Reached)>,
 }
 
 impl Decoder {
@@ -295,6 +315,14 @@ impl Decoder {
                 let twice = Undecodable("a keyspace twice");
                 self.keyspaces.push((plugin, keyspaces.ok_or(twice)?));
             }
+            CONSUMED => {
+                let (topic, partition) = (TopicId(key.u32()?), PartitionId(key.u32()?));
+                let group = std::str::from_utf8(key.rest()).ok();
+                let group = group.and_then(|name| GroupName::parse(name).ok());
+                let group = group.ok_or(Undecodable("a group's name is none"))?;
+                let (epoch, offset) = (ResetEpoch(value.u32()?), Offset(value.u64()?));
+                self.consumed.push(((topic, partition, group), Reached { epoch, offset }));
+            }
             _ => return Err(Undecodable("a row of an unknown kind")),
         }
         match (key.0, value.0) {
@@ -317,6 +345,7 @@ impl Decoder {
             state: self.state,
             producers: producers.ok_or(Undecodable("the windows of producers have gaps"))?,
             outbox: outbox.ok_or(Undecodable("the outbox has a gap"))?,
+            consumed: ConsumedOffsets::restore(self.consumed),
         }))
     }
 }
@@ -431,7 +460,7 @@ mod tests {
         let relay =
             producers::Changed::Relay(ProducerId(1 << 62), ProducerEpoch(0), Sequence::ZERO);
         let changes = Changes {
-            total: 6,
+            total: 7,
             base: None,
             head: Head {
                 next: Position(8),
@@ -453,6 +482,10 @@ mod tests {
                     first: 2,
                     count: 1,
                 })],
+                consumed: vec![(
+                    (TopicId(16), PartitionId(1), GroupName::parse("counters").unwrap()),
+                    Reached { epoch: ResetEpoch(1), offset: Offset(9) },
+                )],
             },
         };
         let mut rows = Vec::new();
@@ -486,8 +519,8 @@ mod tests {
             let mut cut = rows();
             cut[index].0.pop();
             // A key in a plugin's state may end anywhere: only its row would tell.
-            // So may a plugin's name.
-            assert!(decode(&cut).is_err() || [1, 6].contains(&index), "with row {index} cut");
+            // So may a plugin's name, and a group's.
+            assert!(decode(&cut).is_err() || [1, 6, 7].contains(&index), "with row {index} cut");
 
             let mut stretched = rows();
             stretched[index].0.push(0);
@@ -501,14 +534,14 @@ mod tests {
         version[0].1[0] += 1;
         assert_eq!(decode(&version).unwrap_err(), Undecodable("another version"));
         let mut kind = rows();
-        kind.last_mut().unwrap().0[0] = 8;
+        kind.last_mut().unwrap().0[0] = 9;
         assert_eq!(decode(&kind).unwrap_err(), Undecodable("a row of an unknown kind"));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(
-            index in 0usize..7,
+            index in 0usize..8,
             key in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
             value in proptest::collection::vec(any::<u8>(), 0..70),
         ) {

@@ -21,6 +21,7 @@ pub mod keyspaces;
 pub mod state;
 pub mod producers;
 pub mod outbox;
+pub mod consumed;
 
 use std::path::PathBuf;
 

@@ -2,12 +2,15 @@
 //! of the internal topic `__committed_offsets`, whose events are [`OffsetChange`]s as JSON.
 //!
 //! Promises: the last commit of a group stands; a deleted topic takes its offsets with it. Not
-//! here: whether a member may commit, and who should hold what (the broker's groups decide).
+//! here: whether a member may commit, and who should hold what (the broker's groups decide); offsets
+//! that stand in the commits of other topics (`consumed.rs`). Which topics those are is here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use weir_wire::ids::{GroupName, MemberId, Offset, PartitionId, TopicId};
+use weir_wire::ids::{GroupName, MemberId, Offset, PartitionId, ResetEpoch, TopicId};
+
+use crate::consumed::Reached;
 
 /// The internal topic that this is the fold of; it has one partition.
 pub const OFFSETS_TOPIC: &str = "__committed_offsets";
@@ -17,8 +20,9 @@ pub const OFFSETS_TOPIC_ID: TopicId = TopicId(1);
 /// The committed offsets of all groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommittedOffsets {
-    groups: BTreeMap<GroupName, BTreeMap<(TopicId, PartitionId), Offset>>,
+    groups: BTreeMap<GroupName, BTreeMap<(TopicId, PartitionId), Reached>>,
     holders: BTreeMap<(GroupName, TopicId), Held>,
+    carriers: BTreeSet<Carrier>,
 }
 
 /// One change: the payload of an event in `__committed_offsets`.
@@ -29,6 +33,8 @@ pub enum OffsetChange {
     Committed(Committed),
     /// Other members hold other partitions.
     Held(Held),
+    /// Offsets of a group stand in another topic's commits, too.
+    Carried(Carrier),
     /// A topic is no more.
     TopicDeleted {
         /// Which.
@@ -47,6 +53,24 @@ pub struct Committed {
     pub partition: PartitionId,
     /// The offset of the next event to be read.
     pub offset: Offset,
+    /// How often it was put back.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub epoch: ResetEpoch,
+}
+
+fn is_first(epoch: &ResetEpoch) -> bool {
+    *epoch == ResetEpoch::default()
+}
+
+/// Where else to look for how far a group has come in a topic: recorded before anything is there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Carrier {
+    /// The group.
+    pub group: GroupName,
+    /// What it reads.
+    pub topic: TopicId,
+    /// The topic in whose commits its offsets stand, beside what it made of the events.
+    pub by: TopicId,
 }
 
 /// Who holds which partitions of a topic for a group: may read and commit them.
@@ -77,14 +101,19 @@ impl CommittedOffsets {
     /// Makes `change`.
     pub fn apply(&mut self, change: &OffsetChange) {
         match change {
-            OffsetChange::Committed(Committed { group, topic, partition, offset }) => {
+            OffsetChange::Committed(Committed { group, topic, partition, offset, epoch }) => {
                 let offsets = self.groups.entry(group.clone()).or_default();
-                offsets.insert((*topic, *partition), *offset);
+                let reached = Reached { epoch: *epoch, offset: *offset };
+                offsets.insert((*topic, *partition), reached);
             }
             OffsetChange::Held(held) => {
                 self.holders.insert((held.group.clone(), held.topic), held.clone());
             }
+            OffsetChange::Carried(carrier) => {
+                self.carriers.insert(carrier.clone());
+            }
             OffsetChange::TopicDeleted { topic } => {
+                self.carriers.retain(|carrier| carrier.topic != *topic && carrier.by != *topic);
                 self.holders.retain(|(_, of), _| of != topic);
                 self.groups.retain(|_, offsets| {
                     offsets.retain(|(of, _), _| of != topic);
@@ -101,7 +130,27 @@ impl CommittedOffsets {
         topic: TopicId,
         partition: PartitionId,
     ) -> Option<Offset> {
+        self.reached(group, topic, partition).map(|reached| reached.offset)
+    }
+
+    /// The same with the epoch in which it was committed.
+    pub fn reached(
+        &self,
+        group: &GroupName,
+        topic: TopicId,
+        partition: PartitionId,
+    ) -> Option<Reached> {
         self.groups.get(group)?.get(&(topic, partition)).copied()
+    }
+
+    /// Whether this is recorded.
+    pub fn is_carried(&self, carrier: &Carrier) -> bool {
+        self.carriers.contains(carrier)
+    }
+
+    /// Where offsets stand beside these.
+    pub fn carriers(&self) -> impl Iterator<Item = &Carrier> {
+        self.carriers.iter()
     }
 
     /// How often a group changed who holds what in a topic.
@@ -123,6 +172,9 @@ impl CommittedOffsets {
         for (group, topic) in self.holders.keys() {
             groups.entry(group).or_default().insert(*topic);
         }
+        for carrier in &self.carriers {
+            groups.entry(&carrier.group).or_default().insert(carrier.topic);
+        }
         groups
     }
 
@@ -130,11 +182,12 @@ impl CommittedOffsets {
     /// is how it is stored as a blob.
     pub fn all(&self) -> impl Iterator<Item = Committed> {
         self.groups.iter().flat_map(|(group, offsets)| {
-            offsets.iter().map(|(&(topic, partition), &offset)| Committed {
+            offsets.iter().map(|(&(topic, partition), &reached)| Committed {
                 group: group.clone(),
                 topic,
                 partition,
-                offset,
+                offset: reached.offset,
+                epoch: reached.epoch,
             })
         })
     }
@@ -158,6 +211,7 @@ mod tests {
             topic: TopicId(topic),
             partition: PartitionId(partition),
             offset: Offset(offset),
+            epoch: ResetEpoch(0),
         }
     }
 
@@ -188,5 +242,26 @@ mod tests {
         let change: OffsetChange = serde_json::from_str(json).unwrap();
         assert_eq!(change, OffsetChange::Committed(committed("a", 16, 0, 5)));
         assert_eq!(serde_json::to_string(&change).unwrap(), json);
+
+        let put_back = Committed { epoch: ResetEpoch(2), ..committed("a", 16, 0, 5) };
+        let json = serde_json::to_string(&OffsetChange::Committed(put_back)).unwrap();
+        assert!(json.ends_with(r#""offset":5,"epoch":2}"#), "{json}");
+    }
+
+    #[test]
+    fn where_offsets_are_carried_is_known_until_either_topic_goes() {
+        let carrier = |topic, by| Carrier {
+            group: GroupName::parse("a").unwrap(),
+            topic: TopicId(topic),
+            by: TopicId(by),
+        };
+        let mut offsets = CommittedOffsets::default();
+        for (topic, by) in [(16, 17), (16, 18), (19, 18)] {
+            offsets.apply(&OffsetChange::Carried(carrier(topic, by)));
+        }
+        offsets.apply(&OffsetChange::TopicDeleted { topic: TopicId(17) });
+        assert!(!offsets.is_carried(&carrier(16, 17)) && offsets.is_carried(&carrier(16, 18)));
+        offsets.apply(&OffsetChange::TopicDeleted { topic: TopicId(19) });
+        assert_eq!(offsets.carriers().collect::<Vec<_>>(), [&carrier(16, 18)]);
     }
 }

@@ -20,6 +20,7 @@ use weir_wire::ids::{ChainRevision, Digest, Offset, PluginName, Position, Timest
 use weir_wire::keyspace::Keyspace;
 
 use crate::checkpoint::{Changes, Checkpoint, Head, Rows};
+use crate::consumed::ConsumedOffsets;
 use crate::keyspaces::Keyspaces;
 use crate::outbox::Outbox;
 use crate::producers::{Producers, Remembered};
@@ -28,6 +29,9 @@ use crate::state::{Changed, PluginState};
 /// Bytes of changes gathered for a checkpoint at most. Beyond, the next checkpoint is written from
 /// the whole view: a disk that is slower than the log must not fill the memory.
 const CHANGES_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of a changed row that says how far a group has come, its name of 64 at most included.
+const CONSUMED_ROW_BYTES: usize = 128;
 
 /// What one partition's log adds up to.
 #[derive(Debug, Default)]
@@ -38,6 +42,7 @@ pub struct PartitionView {
     state: BTreeMap<(PluginName, Keyspace), Arc<PluginState>>,
     producers: Producers,
     outbox: Outbox,
+    consumed: ConsumedOffsets,
     /// The last checkpoint that was taken; `None` if the next one has to hold everything.
     base: Option<Position>,
     /// What changed since `base`.
@@ -50,9 +55,10 @@ impl PartitionView {
     /// The view as the checkpoint has it, or that of an empty log. Give it the commits from
     /// [`next`](Self::next) on. A checkpoint that the log does not reach is the caller's to drop.
     pub fn restore(checkpoint: Option<Checkpoint>) -> Self {
-        let Some(Checkpoint { head, keyspaces, state, producers, outbox }) = checkpoint else {
+        let Some(checkpoint) = checkpoint else {
             return Self::default();
         };
+        let Checkpoint { head, keyspaces, state, producers, outbox, consumed } = checkpoint;
         let mut plugins = BTreeMap::<(PluginName, Keyspace), PluginState>::new();
         let mut ignored = Vec::new();
         for (place, row) in state {
@@ -64,7 +70,8 @@ impl PartitionView {
         plugins.values_mut().for_each(|state| state.advance(head.time, &mut ignored));
         let state = plugins.into_iter().map(|(place, state)| (place, Arc::new(state))).collect();
         let keyspaces = keyspaces.into_iter().collect();
-        Self { base: Some(head.next), head, keyspaces, state, producers, outbox, ..Self::default() }
+        let base = Some(head.next);
+        Self { base, head, keyspaces, state, producers, outbox, consumed, ..Self::default() }
     }
 
     /// What the commit at `at` did becomes part of the view.
@@ -88,6 +95,9 @@ impl PartitionView {
         self.apply_state(commit);
         self.apply_producer(at, commit);
         self.apply_outbox(at, commit);
+        if let Some(consumed) = &commit.consumed {
+            self.changed.consumed.push(self.consumed.apply(consumed));
+        }
 
         if self.base.is_none() || CHANGES_BYTES_MAX < self.changed_bytes() {
             self.start_over();
@@ -211,6 +221,11 @@ impl PartitionView {
         &self.outbox
     }
 
+    /// How far groups have come in what was made into these events.
+    pub fn consumed(&self) -> &ConsumedOffsets {
+        &self.consumed
+    }
+
     /// Bytes that the changes since the last `take_changes` hold: take them before it is many.
     pub fn changed_bytes(&self) -> usize {
         let rows: usize = self.changed.state.iter().map(|(_, rows)| rows.len()).sum();
@@ -218,6 +233,7 @@ impl PartitionView {
             + rows * size_of::<Changed>()
             + self.changed.producers.len() * size_of::<crate::producers::Changed>()
             + self.changed.outbox.len() * size_of::<crate::outbox::Changed>()
+            + self.changed.consumed.len() * CONSUMED_ROW_BYTES
     }
 
     /// The changes since the last call, for `PartitionFold::save` on a thread that may block.
@@ -252,13 +268,16 @@ impl PartitionView {
             state: self.state.iter().map(of_place).collect(),
             producers: self.producers.rows().collect(),
             outbox: self.outbox.waiting().map(crate::outbox::Changed::Waits).collect(),
+            consumed: self.consumed.rows().map(|(of, reached)| (of.clone(), *reached)).collect(),
         }
     }
 
     fn changes(&self, base: Option<Position>, head: Head, rows: Rows) -> Changes {
         let keys: u64 = self.state.values().map(|state| state.keys()).sum();
-        let others =
-            self.keyspaces.len() + self.producers.rows_held() + self.outbox.waiting().len();
+        let others = self.keyspaces.len()
+            + self.producers.rows_held()
+            + self.outbox.waiting().len()
+            + self.consumed.rows().len();
         Changes {
             total: keys + others as u64,
             base,
@@ -328,6 +347,7 @@ mod tests {
             events: 0,
             max_timestamp: Timestamp(0),
             producer: None,
+            consumed: None,
             relayed: 0,
             verdicts: Verdicts::default(),
             keyspaces: Vec::new(),

@@ -8,15 +8,15 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use weir_log::Commit;
 use weir_log::commit::{
-    KeyspaceChange, KeyspaceFate, Kind, Produced, SideEvent, StateChange, StateValue,
+    Consumed, KeyspaceChange, KeyspaceFate, Kind, Produced, SideEvent, StateChange, StateValue,
 };
 use weir_views::ViewError;
 use weir_views::partition::PartitionView;
 use weir_views::producers::Arrival;
 use weir_views::store::{PartitionFold, Store};
 use weir_wire::ids::{
-    ChainRevision, PartitionId, PluginName, Position, ProducerEpoch, ProducerId, Sequence,
-    Timestamp, TopicId, TopicName,
+    ChainRevision, GroupName, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId,
+    ResetEpoch, Sequence, Timestamp, TopicId, TopicName,
 };
 use weir_wire::keyspace::{Keyspace, Schema};
 use weir_wire::record_batch::Event;
@@ -71,6 +71,7 @@ fn commit(view: &PartitionView, deed: &Deed) -> Commit {
         events: 0,
         max_timestamp: Timestamp(0),
         producer: None,
+        consumed: None,
         relayed,
         verdicts: Verdicts::default(),
         keyspaces: Vec::new(),
@@ -97,6 +98,7 @@ fn commit(view: &PartitionView, deed: &Deed) -> Commit {
                 kind: Kind::Batch,
                 events: verdicts.accepted(),
                 producer: Some(produced(view, deed, time)),
+                consumed: (deed.producer == 1).then(|| consumed(deed)),
                 state: deed.state.iter().map(|change| state_change(view, change, time)).collect(),
                 outbox: (0..deed.side_events as u64)
                     .map(|index| side_event(view.next_ordinal() + index))
@@ -105,6 +107,18 @@ fn commit(view: &PartitionView, deed: &Deed) -> Commit {
                 ..mark
             }
         }
+    }
+}
+
+/// What producer 1 made its events of.
+fn consumed(deed: &Deed) -> Consumed {
+    Consumed {
+        group: GroupName::parse("counters").unwrap(),
+        topic: TopicId(16),
+        partition: PartitionId(deed.sent),
+        epoch: ResetEpoch(u32::from(deed.new_life)),
+        from: Offset(0),
+        to: Offset(deed.minutes),
     }
 }
 

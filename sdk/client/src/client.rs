@@ -1,6 +1,7 @@
 //! The door of the SDK: one connection to a broker, and what can be opened over it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use weir_wire::ids::{GroupName, Offset, PartitionId, TopicName};
@@ -10,7 +11,7 @@ use weir_wire::proto::list_offsets_request::At;
 use crate::admin::{Admin, AdminError};
 use crate::call::{self, CALL_DEADLINE, TopicShape};
 use crate::config::ClientConfig;
-use crate::consumer::{Consumer, ConsumerOptions};
+use crate::consumer::{Consumer, ConsumerOptions, MergedByTime};
 use crate::error::ClientError;
 use crate::link::{Link, Surroundings};
 use crate::producer::{Producer, ProducerOptions};
@@ -73,6 +74,24 @@ impl Client {
     ) -> Result<Consumer, ClientError> {
         let shape = self.topic(topic).await?;
         Consumer::open(self.link.clone(), topic.clone(), shape.partitions, options).await
+    }
+
+    /// Opens a reading of one topic in which the events of all partitions come in the order of their
+    /// timestamps; see [`MergedByTime`] for how exactly. `patience` is how long an event may wait for
+    /// partitions that are silent, once what was there at the beginning is read: half a second suits
+    /// people.
+    ///
+    /// # Errors
+    /// As [`consumer`](Self::consumer), and [`ClientError::Config`] for options with a group.
+    pub async fn merged_by_time(
+        &self,
+        topic: &TopicName,
+        options: ConsumerOptions,
+        patience: Duration,
+    ) -> Result<MergedByTime, ClientError> {
+        let shape = self.topic(topic).await?;
+        let (link, topic) = (self.link.clone(), topic.clone());
+        MergedByTime::open(link, topic, shape.partitions, options, patience).await
     }
 
     /// The admin API of the same broker.

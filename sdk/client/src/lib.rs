@@ -48,7 +48,10 @@ pub use admin::{Admin, AdminError};
 pub use call::TopicShape;
 pub use client::Client;
 pub use config::{ClientConfig, Secret, default_context};
-pub use consumer::{ConsumedBatch, ConsumedEvent, Consumer, ConsumerOptions, From};
+pub use consumer::{
+    Batches, ConsumedBatch, ConsumedEvent, Consumer, ConsumerOptions, Decode, From, Json,
+    MergedByTime, OnMissing, Receipt, Tracked, Typed, TypedError, TypedEvent, Undecodable, Until,
+};
 pub use error::ClientError;
 pub use producer::{Delivery, Mode, Outcome, Producer, ProducerOptions, Route};
 

@@ -291,3 +291,20 @@ async fn nobody_there_is_said_within_the_deadline() {
     let error = weir_client::Client::connect(broker.config.clone()).await.unwrap_err();
     assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_close_with_a_deadline_leaves_no_delivery_without_a_word() {
+    let broker = FakeBroker::start(1).await;
+    broker.script([Misdeed::Silence]);
+    let options = ProducerOptions { window: 1, ..to_first(1) };
+    let producer = open(&broker, options).await;
+    let deliveries = send_all(&producer, &["sent", "waits"]).await;
+    while broker.shelf().seen.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let closed = producer.close_within(Duration::from_millis(50)).await;
+    assert!(matches!(closed, Err(ClientError::Timeout { .. })), "{closed:?}");
+    let told: Vec<_> = deliveries.iter().map(|delivery| delivery.try_outcome().unwrap()).collect();
+    assert!(matches!(told[0], Err(ClientError::Unknown)), "it may have been judged: {told:?}");
+    assert!(matches!(told[1], Err(ClientError::Closed)), "it was not sent: {told:?}");
+}

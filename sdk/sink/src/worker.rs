@@ -47,8 +47,8 @@ impl<D: Deliver> Worker<D> {
     /// Until the topic's end, if there is one, or until told to stop.
     pub(crate) async fn run(mut self) -> Result<(), SinkError> {
         let result = self.work().await;
-        self.consumer.close().await;
-        result
+        let closed = self.consumer.close().await;
+        result.and(closed.map_err(SinkError::from))
     }
 
     async fn work(&mut self) -> Result<(), SinkError> {

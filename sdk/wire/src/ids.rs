@@ -166,6 +166,10 @@ number_type!(
     MemberId, u64
 );
 number_type!(
+    /// How often a consumer group's committed offset in a partition was put back.
+    ResetEpoch, u32
+);
+number_type!(
     /// Milliseconds since 1970-01-01T00:00:00Z.
     Timestamp, u64
 );

@@ -115,6 +115,32 @@ pub struct PublishRequest {
     pub partition: u32,
     #[prost(enumeration = "PublishMode", tag = "4")]
     pub mode: i32,
+    /// the events were made of these: their group has come so far with the same commit
+    #[prost(message, optional, tag = "5")]
+    pub consumed: ::core::option::Option<Consumed>,
+}
+/// How far a member of a group has come in a partition that it read, to be stored together with what
+/// it made of it: both or neither. Only for numbered batches; one such publish is under way per partition
+/// that is read. `member-fenced` says that it is another's, or further on: join again, and read on from
+/// the committed offset.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Consumed {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// as the last Assignment said; it has to hold the partition
+    #[prost(uint64, tag = "2")]
+    pub member_id: u64,
+    /// what was read
+    #[prost(string, tag = "3")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub partition: u32,
+    /// the committed offset; any where the group has not committed yet
+    #[prost(uint64, tag = "5")]
+    pub from_offset: u64,
+    /// of the next event to be read: the committed offset from now on
+    #[prost(uint64, tag = "6")]
+    pub to_offset: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PublishAnswer {
@@ -150,6 +176,9 @@ pub struct Judged {
     /// the batch was judged before: these are the recorded verdicts
     #[prost(bool, tag = "6")]
     pub duplicate: bool,
+    /// what the batch consumed is committed with it; not if all of it was refused as one
+    #[prost(bool, tag = "7")]
+    pub consumed: bool,
 }
 /// The verdict of every event that was sent, in batch order, as runs of equal ones.
 /// The same bytes stand in the commit record.
@@ -217,6 +246,23 @@ pub struct SubscribeRequest {
     /// of one Fetched payload; 0: the broker's choice
     #[prost(uint32, tag = "5")]
     pub chunk_bytes_max: u32,
+    /// without it everything is sent
+    #[prost(message, optional, tag = "6")]
+    pub filter: ::core::option::Option<Filter>,
+}
+/// What is sent: events that meet all that is asked. Others are left out of their batches, whose other
+/// events keep their offsets; a chunk in which nothing is left comes as a Fetched without a payload.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Filter {
+    /// the event's key begins so
+    #[prost(bytes = "vec", optional, tag = "1")]
+    pub key_prefix: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+    /// it has a header of this name
+    #[prost(string, optional, tag = "2")]
+    pub header: ::core::option::Option<::prost::alloc::string::String>,
+    /// and one of them begins so; only with `header`
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub header_value_prefix: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
 }
 /// Whole record batches follow as the payload, as they are stored; the first may begin below
 /// `from_offset`, the client skips.

@@ -14,7 +14,7 @@ use weir_log::commit::{Identity, Kind, Stored as StoredCommit};
 use weir_log::segment::{Machine, Options, SegmentLog};
 use weir_log::simulated_disk::{Fate, SimulatedDisk};
 use weir_log::turn::pause;
-use weir_partition::{Answer, Batch, Chain, Mode, Origin, Partition, PartitionOptions};
+use weir_partition::{Answer, Batch, Chain, Mode, Origin, Partition, PartitionOptions, Source};
 use weir_views::store::Store;
 use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
@@ -219,7 +219,7 @@ pub fn batch(names: &[Name]) -> Batch {
         first: Sequence::new(names[0].number as u32),
     };
     let publisher = Principal::parse("tester").unwrap();
-    Batch { publisher, mode: Mode::PerEvent, origin, encoded, records }
+    Batch { publisher, mode: Mode::PerEvent, origin, source: Source::Untold, encoded, records }
 }
 
 fn events_in(batches: Vec<Bytes>) -> Vec<Stored> {

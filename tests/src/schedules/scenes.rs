@@ -182,7 +182,7 @@ async fn cursor(ground: Ground, seen: Cursors) {
         let (offsets, seen) = (Arc::clone(&offsets), Arc::clone(&seen));
         async move {
             for _ in 0..8 {
-                let found = offsets.of(&readers(), TOPIC, 2).await;
+                let found = offsets.of(&readers(), TOPIC, 2).await.unwrap();
                 seen.lock().unwrap().found(&found);
                 tokio::task::yield_now().await;
             }
@@ -217,7 +217,7 @@ impl Known {
         match opened.now_or_never().expect("nothing waits") {
             Ok(offsets) => {
                 let found = offsets.of(&readers(), TOPIC, 2).now_or_never();
-                self.found(&found.expect("nothing waits"));
+                self.found(&found.expect("nothing waits").unwrap());
             }
             Err(fault) => findings.push(format!("the offsets do not open: {fault}")),
         }

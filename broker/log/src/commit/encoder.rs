@@ -8,8 +8,9 @@ use weir_wire::record_batch::{BATCH_HEADER_BYTES, stamp};
 
 use super::cursor::push_zigzag;
 use super::format::{
-    BODY_FIXED_BYTES, BODY_VERSION, BODY_VERSION_KEYSPACES, COMMIT_BYTES_MAX, CONTROL, CONTROL_KEY,
-    CRC_FROM, HAS_PRODUCER, Link, MAGIC, Unwritable, leader_epoch, read_data_head,
+    BODY_FIXED_BYTES, BODY_VERSION, BODY_VERSION_CONSUMED, BODY_VERSION_KEYSPACES,
+    COMMIT_BYTES_MAX, CONTROL, CONTROL_KEY, CRC_FROM, HAS_PRODUCER, Link, MAGIC, Unwritable,
+    leader_epoch, read_data_head,
 };
 use super::sections::push_sections;
 use super::{Commit, Kind, StateChange};
@@ -129,7 +130,11 @@ fn version(commit: &Commit) -> u8 {
     let needs_keyspaces = commit.kind == Kind::Migration
         || !commit.keyspaces.is_empty()
         || !commit.state.iter().all(is_first);
-    if needs_keyspaces { BODY_VERSION_KEYSPACES } else { BODY_VERSION }
+    match (&commit.consumed, needs_keyspaces) {
+        (Some(_), _) => BODY_VERSION_CONSUMED,
+        (None, true) => BODY_VERSION_KEYSPACES,
+        (None, false) => BODY_VERSION,
+    }
 }
 
 /// Bytes of a zigzag varint for a length.

@@ -12,8 +12,9 @@ use weir_wire::record_batch::{BATCH_HEADER_BYTES, BatchLimits, RecordBatch};
 
 use super::cursor::Cursor;
 use super::format::{
-    BODY_FIXED_BYTES, BODY_VERSION, BODY_VERSION_KEYSPACES, COMMIT_BYTES_MAX, CONTROL, CONTROL_KEY,
-    CRC_FROM, HAS_PRODUCER, Link, MAGIC, Unreadable, leader_epoch, read_data_head,
+    BODY_FIXED_BYTES, BODY_VERSION, BODY_VERSION_CONSUMED, BODY_VERSION_KEYSPACES,
+    COMMIT_BYTES_MAX, CONTROL, CONTROL_KEY, CRC_FROM, HAS_PRODUCER, Link, MAGIC, Unreadable,
+    leader_epoch, read_data_head,
 };
 use super::sections::read_sections;
 use super::{Commit, Identity, Kind, Produced, Stored};
@@ -130,7 +131,7 @@ impl Envelope {
         control_bytes: usize,
     ) -> Result<(Self, DataClaim), Unreadable> {
         let version = match body.first() {
-            Some(&version @ (BODY_VERSION | BODY_VERSION_KEYSPACES)) => version,
+            Some(&version @ (BODY_VERSION..=BODY_VERSION_CONSUMED)) => version,
             Some(&version) => return Err(Unreadable::Version(version)),
             None => return Err(Unreadable::Invalid("an empty commit")),
         };
@@ -216,7 +217,7 @@ impl Envelope {
             return Ok(None);
         }
         let records = RecordBatch::parse(self.data.clone())
-            .and_then(|batch| batch.open(&STORED_LIMITS))
+            .and_then(|batch| batch.open_stored(&STORED_LIMITS))
             .map_err(|_| Unreadable::Invalid("the records of the batch cannot be read"))?;
         let found = records.iter().find(|record| at <= record.timestamp);
         Ok(found.map(|record| self.first_offset.plus(record.offset_delta.into())))
@@ -233,6 +234,7 @@ impl Envelope {
             events: self.events,
             max_timestamp: self.max_timestamp,
             producer: self.producer,
+            consumed: sections.consumed,
             relayed: self.relayed,
             verdicts: sections.verdicts,
             keyspaces: sections.keyspaces,

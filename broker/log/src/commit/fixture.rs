@@ -2,16 +2,16 @@
 
 use bytes::Bytes;
 use weir_wire::ids::{
-    ChainRevision, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId, Sequence,
-    Timestamp, TopicId, TopicName,
+    ChainRevision, GroupName, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId,
+    ResetEpoch, Sequence, Timestamp, TopicId, TopicName,
 };
 use weir_wire::keyspace::{Keyspace, Schema};
 use weir_wire::record_batch::{BatchBuilder, Compression, Event, Header, stamp};
 use weir_wire::verdict::{Rejection, Verdict, Verdicts};
 
 use super::{
-    Commit, Identity, KeyspaceChange, KeyspaceFate, Kind, Produced, SideEvent, StateChange,
-    StateValue, Stored,
+    Commit, Consumed, Identity, KeyspaceChange, KeyspaceFate, Kind, Produced, SideEvent,
+    StateChange, StateValue, Stored,
 };
 
 /// The partition of all tests.
@@ -54,6 +54,7 @@ impl Worker {
             events,
             max_timestamp: Timestamp(timestamps.iter().copied().max().unwrap_or(0)),
             producer: None,
+            consumed: None,
             relayed: 0,
             verdicts: Verdicts::all_accepted(events),
             keyspaces: vec![],
@@ -145,6 +146,29 @@ impl Worker {
                 change(&Keyspace::default(), b"carol"),
             ],
             ..self.commit(&[], 0)
+        }
+    }
+
+    /// Two events that a member of a group made of what it read.
+    pub(crate) fn transformed(&mut self) -> Commit {
+        let consumed = Consumed {
+            group: GroupName::parse("counters").unwrap(),
+            topic: TopicId(16),
+            partition: PartitionId(5),
+            epoch: ResetEpoch(2),
+            from: Offset(300),
+            to: Offset(304),
+        };
+        let producer = Produced {
+            id: ProducerId(77),
+            epoch: ProducerEpoch(0),
+            first: Sequence::new(8),
+            last: Sequence::new(9),
+        };
+        Commit {
+            producer: Some(producer),
+            consumed: Some(consumed),
+            ..self.commit(&[700, 900], 20)
         }
     }
 

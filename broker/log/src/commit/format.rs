@@ -1,4 +1,4 @@
-//! A commit as bytes, version 1 or 2.
+//! A commit as bytes, version 1 to 3.
 //!
 //! On disk a commit is one or two Kafka record batches (format v2), so that a log file is a plain
 //! row of batches for every tool that knows Kafka's: a *control batch* with everything weir knows,
@@ -13,7 +13,7 @@
 //!            | key: version i16 = 0, type i16 = 0x5745 "WE" | body length zigzag | body | headers 0 |
 //!
 //! body, little endian
-//!   0 version u8 = 1, 2 | 1 kind u8         | 2 flags u8 (bit 0: has a producer) | 3 zero u8
+//!   0 version u8 = 1..3 | 1 kind u8         | 2 flags u8 (bit 0: has a producer) | 3 zero u8
 //!   4 topic id u32      | 8 partition u32
 //!  12 position u64      | 20 reign u64: the position of the OPEN record | 28 index u64 behind it
 //!  36 durable u64: positions below were known to be durable when this was written
@@ -29,7 +29,8 @@
 //! with the body. Zeros or ones alone never read as a commit: the magic is neither.
 //!
 //! Version 2 knows keyspaces, and is written only where one other than the first is meant: a log of
-//! plugins without schemas stays readable for the weir that wrote version 1.
+//! plugins without schemas stays readable for the weir that wrote version 1. Version 3 knows what a
+//! publisher had consumed, and is written only where one says so.
 //!
 //! Promises: any bytes are answered with a commit or a reason, without a panic, and without
 //! allocating more than they hold. A version this code does not know is an error of its own: what
@@ -53,6 +54,8 @@ pub(super) const CONTROL_KEY: [u8; 4] = [0, 0, 0x57, 0x45];
 pub(super) const BODY_VERSION: u8 = 1;
 /// Of commits in which a plugin's state is in another keyspace than the first.
 pub(super) const BODY_VERSION_KEYSPACES: u8 = 2;
+/// Of commits that say how far their publisher's group has come in what it reads.
+pub(super) const BODY_VERSION_CONSUMED: u8 = 3;
 /// Bytes of the body before its sections.
 pub(super) const BODY_FIXED_BYTES: usize = 118;
 pub(super) const HAS_PRODUCER: u8 = 1;
@@ -103,7 +106,7 @@ pub(super) fn read_data_head(
         return if events == 0 { Ok(None) } else { Err("events without data") };
     }
     let header = BatchHeader::decode(data).map_err(|_| "data that is no record batch")?;
-    if header.total_bytes != data.len() || header.is_control {
+    if header.total_bytes != data.len() || header.is_control || !header.is_dense() {
         return Err("data that is not one batch of events");
     }
     if header.records != events {

@@ -17,8 +17,8 @@ mod format;
 
 use bytes::Bytes;
 use weir_wire::ids::{
-    ChainRevision, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId, Sequence,
-    Timestamp, TopicId, TopicName,
+    ChainRevision, GroupName, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId,
+    ResetEpoch, Sequence, Timestamp, TopicId, TopicName,
 };
 use weir_wire::keyspace::Keyspace;
 use weir_wire::record_batch::Event;
@@ -56,6 +56,8 @@ pub struct Commit {
     pub max_timestamp: Timestamp,
     /// Who numbered the events, if anyone.
     pub producer: Option<Produced>,
+    /// What the events were made of, if their publisher stores its progress with them.
+    pub consumed: Option<Consumed>,
     /// Side events with a lower ordinal than this have reached their topics.
     pub relayed: u64,
     /// One per event that was sent.
@@ -110,6 +112,7 @@ impl Commit {
             events: 0,
             max_timestamp: Timestamp(0),
             producer: None,
+            consumed: None,
             relayed: 0,
             verdicts: Verdicts::default(),
             keyspaces: Vec::new(),
@@ -138,6 +141,24 @@ pub struct Produced {
     /// The number of the last event judged here. Ordinary producers count densely, so it is
     /// `first + verdicts - 1`; a relay's numbers rise with gaps.
     pub last: Sequence,
+}
+
+/// How far a consumer group has come in a partition that one of its members reads: its committed
+/// offset there from this commit on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consumed {
+    /// The group.
+    pub group: GroupName,
+    /// What was read.
+    pub topic: TopicId,
+    /// The partition of it.
+    pub partition: PartitionId,
+    /// Which of the group's counts this is: a reset begins another, beside which this is nothing.
+    pub epoch: ResetEpoch,
+    /// The committed offset before; where reading began if there was none.
+    pub from: Offset,
+    /// The offset of the next event to be read; never below `from`.
+    pub to: Offset,
 }
 
 /// What becomes of one keyspace of a plugin.

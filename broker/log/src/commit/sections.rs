@@ -17,20 +17,24 @@
 //! 5 note       text
 //! 6 keyspaces  count varint, then per keyspace: | PLUGIN/KEYSPACE counted | fate u8 |
 //!              fate 0: cleared   1: at work          since version 2; applied before the state
+//! 7 consumed   | group counted | topic id varint | partition varint | reset epoch varint |
+//!              | from varint | to varint, not below from |      since version 3
 //! ```
 //! *counted*: a varint count, then so many bytes. *optional*: a varint of the count plus one, or 0.
 //!
 //! Promises: what is read shares the commit's bytes; memory is bounded by them.
 
 use bytes::Bytes;
-use weir_wire::ids::{PluginName, Timestamp, TopicName};
+use weir_wire::ids::{
+    GroupName, Offset, PartitionId, PluginName, ResetEpoch, Timestamp, TopicId, TopicName,
+};
 use weir_wire::keyspace::Keyspace;
 use weir_wire::record_batch::{Event, Header};
 use weir_wire::verdict::Verdicts;
 
 use super::cursor::{Cursor, push_counted, push_optional, push_varint};
-use super::format::{BODY_VERSION_KEYSPACES, Unreadable};
-use super::{Commit, KeyspaceChange, KeyspaceFate, SideEvent, StateChange, StateValue};
+use super::format::{BODY_VERSION_CONSUMED, BODY_VERSION_KEYSPACES, Unreadable};
+use super::{Commit, Consumed, KeyspaceChange, KeyspaceFate, SideEvent, StateChange, StateValue};
 use crate::planted::{Bug, is_planted};
 
 const ACCEPTED: u8 = 1;
@@ -39,6 +43,7 @@ const STATE: u8 = 3;
 const OUTBOX: u8 = 4;
 const NOTE: u8 = 5;
 const KEYSPACES: u8 = 6;
+const CONSUMED: u8 = 7;
 
 /// What the sections of one commit hold.
 #[derive(Default)]
@@ -48,6 +53,7 @@ pub(super) struct Sections {
     pub(super) state: Vec<StateChange>,
     pub(super) outbox: Vec<SideEvent>,
     pub(super) note: Bytes,
+    pub(super) consumed: Option<Consumed>,
 }
 
 pub(super) fn push_sections(out: &mut Vec<u8>, commit: &Commit) {
@@ -70,6 +76,9 @@ pub(super) fn push_sections(out: &mut Vec<u8>, commit: &Commit) {
     }
     if !commit.keyspaces.is_empty() {
         push_section(out, KEYSPACES, |out| push_keyspaces(out, &commit.keyspaces));
+    }
+    if let Some(consumed) = &commit.consumed {
+        push_section(out, CONSUMED, |out| push_consumed(out, consumed));
     }
 }
 
@@ -118,6 +127,14 @@ fn push_keyspaces(out: &mut Vec<u8>, keyspaces: &[KeyspaceChange]) {
     }
 }
 
+fn push_consumed(out: &mut Vec<u8>, consumed: &Consumed) {
+    let Consumed { group, topic, partition, epoch, from, to } = consumed;
+    push_counted(out, group.as_str().as_bytes());
+    for number in [topic.0.into(), partition.0.into(), epoch.0.into(), from.0, to.0] {
+        push_varint(out, number);
+    }
+}
+
 fn push_outbox(out: &mut Vec<u8>, outbox: &[SideEvent]) {
     push_varint(out, outbox.len() as u64);
     let (mut plugin_before, mut topic_before) = ("", "");
@@ -149,6 +166,7 @@ fn push_name<'a>(out: &mut Vec<u8>, name: &'a str, before: &mut &'a str) {
 
 pub(super) fn read_sections(version: u8, bytes: Bytes) -> Result<Sections, Unreadable> {
     let knows_keyspaces = version >= BODY_VERSION_KEYSPACES;
+    let knows_consumed = version >= BODY_VERSION_CONSUMED;
     let mut cursor = Cursor::new(bytes);
     let mut sections = Sections::default();
     let mut tag_before = 0;
@@ -174,6 +192,7 @@ pub(super) fn read_sections(version: u8, bytes: Bytes) -> Result<Sections, Unrea
             OUTBOX => sections.outbox = read_outbox(&mut content)?,
             NOTE => sections.note = content.take(length)?,
             KEYSPACES if knows_keyspaces => sections.keyspaces = read_keyspaces(&mut content)?,
+            CONSUMED if knows_consumed => sections.consumed = Some(read_consumed(&mut content)?),
             _ => return Err(Unreadable::Invalid("a section of an unknown kind")),
         }
         if !content.is_empty() {
@@ -225,6 +244,22 @@ fn read_keyspaces(cursor: &mut Cursor) -> Result<Vec<KeyspaceChange>, Unreadable
         keyspaces.push(KeyspaceChange { plugin, keyspace, fate });
     }
     Ok(keyspaces)
+}
+
+fn read_consumed(cursor: &mut Cursor) -> Result<Consumed, Unreadable> {
+    let group = read_text(cursor.counted()?)?;
+    let group = GroupName::parse(&group).map_err(|_| Unreadable::Invalid("a name that is none"))?;
+    let mut number = || {
+        let number = cursor.varint()?;
+        u32::try_from(number).map_err(|_| Unreadable::Invalid("a number beyond 32 bits"))
+    };
+    let (topic, partition, epoch) = (number()?, number()?, number()?);
+    let (from, to) = (Offset(cursor.varint()?), Offset(cursor.varint()?));
+    if to < from {
+        return Err(Unreadable::Invalid("a group that has come back with a commit"));
+    }
+    let (topic, partition) = (TopicId(topic), PartitionId(partition));
+    Ok(Consumed { group, topic, partition, epoch: ResetEpoch(epoch), from, to })
 }
 
 fn read_outbox(cursor: &mut Cursor) -> Result<Vec<SideEvent>, Unreadable> {

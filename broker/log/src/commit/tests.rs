@@ -29,7 +29,7 @@ fn hex_dump(bytes: &[u8]) -> String {
 
 #[test]
 fn the_bytes_of_each_kind_are_stable() {
-    let golden: [(u64, Commit, ExpectFile); 6] = [
+    let golden: [(u64, Commit, ExpectFile); 7] = [
         (
             0,
             Commit::open(Bytes::from_static(b"{\"topic\":\"flights\"}")),
@@ -44,6 +44,7 @@ fn the_bytes_of_each_kind_are_stable() {
             expect_file!["../../golden/commit-v1-snapshot.txt"],
         ),
         (5, Worker::new().migration(), expect_file!["../../golden/commit-v2-migration.txt"]),
+        (6, Worker::new().transformed(), expect_file!["../../golden/commit-v3-consumed.txt"]),
     ];
     for (position, commit, golden) in golden {
         let bytes = encoded(position, &commit);
@@ -165,24 +166,35 @@ proptest! {
     }
 
     #[test]
+    fn what_was_consumed_is_never_read_in_a_commit_of_version_2(cut in any::<prop::sample::Index>()) {
+        let mut out = Vec::new();
+        sections::push_sections(&mut out, &Worker::new().transformed());
+        prop_assert!(sections::read_sections(2, out.clone().into()).is_err());
+        out.truncate(cut.index(out.len()) + 1);
+        let _ = sections::read_sections(3, out.into());
+    }
+
+    #[test]
     fn any_sections_are_answered_without_a_panic(
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
     ) {
         // Behind the checksum, which hides the sections from other damage.
-        let mut out = Vec::new();
-        sections::push_sections(&mut out, &Worker::new().full_commit());
-        for (at, byte) in damage {
-            *at.get_mut(&mut out) = byte;
+        for whole in [Worker::new().full_commit(), Worker::new().transformed()] {
+            let mut out = Vec::new();
+            sections::push_sections(&mut out, &whole);
+            for (at, byte) in &damage {
+                *at.get_mut(&mut out) = *byte;
+            }
+            out.truncate(cut.index(out.len()) + 1);
+            let _ = sections::read_sections(3, out.into());
         }
-        out.truncate(cut.index(out.len()) + 1);
-        let _ = sections::read_sections(2, out.into());
     }
 
     #[test]
     fn any_bytes_are_answered_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         prop_assert!(Envelope::parse(&bytes.clone().into()).is_err());
-        let _ = sections::read_sections(2, bytes.into());
+        let _ = sections::read_sections(3, bytes.into());
     }
 
     #[test]

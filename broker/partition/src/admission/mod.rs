@@ -4,7 +4,7 @@
 //! Whose effects stand: if the chain admits an event, those of every stage; if a stage dropped or
 //! refused it, that stage's alone; if a stage failed, not that stage's, and nobody else's unless
 //! the event is admitted after all. An all-or-nothing batch that is refused leaves nothing but its
-//! remembered verdicts. An event that a link with a dead-letter topic refuses is kept there: one side
+//! remembered verdicts; what it consumed is not committed either. An event that a link with a dead-letter topic refuses is kept there: one side
 //! event of the broker's own, behind those of the stage that refused.
 
 mod dead_letter;
@@ -16,7 +16,7 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_log::commit::{Kind, Produced, SideEvent, StateChange, StateValue};
+use weir_log::commit::{Consumed, Kind, Produced, SideEvent, StateChange, StateValue};
 use weir_log::planted::{Bug, is_planted};
 use weir_log::{Commit, GROUP_BYTES_MAX};
 use weir_plugin_host::{BatchContext, Emitted, EventContext, StageVerdict, StateBase};
@@ -29,7 +29,7 @@ use weir_wire::record_batch::{BatchBuilder, Event, Header, Record};
 use weir_wire::verdict::{Rejection, Verdict, Verdicts};
 
 use self::dead_letter::Refused;
-use crate::batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER};
+use crate::batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, Source};
 use crate::chain::{Chain, LinkVerdict};
 
 /// Side events that may follow one upon another from a publisher's event: a rule of rules is four
@@ -42,6 +42,10 @@ pub(crate) const HOPS_MAX: u8 = 8;
 pub(crate) const STORED_BYTES_MAX: u64 = GROUP_BYTES_MAX / 2;
 /// The same while judging, before compression: twice what a batch may unpack to.
 const EFFECTS_BYTES_MAX: usize = 32 << 20;
+
+/// Groups and partitions that they read of which one partition keeps how far they have come: as many as
+/// a thousand groups with 64 partitions each, in 8 MiB.
+const CONSUMED_ROWS_MAX: usize = 65_536;
 
 /// What is to be done with a batch.
 #[derive(Debug)]
@@ -87,11 +91,19 @@ pub(crate) fn admit(
         Ok(numbered) => numbered,
         Err(plan) => return plan,
     };
+    let consumed = match source(view, batch) {
+        Ok(consumed) => consumed,
+        Err(fault) => return Plan::Refuse(fault),
+    };
     let judged = match judge(view, chain, place, batch, skip, now) {
         Ok(judged) => judged,
         Err(SwollenBatch) => return Plan::Refuse(swollen()),
     };
+    // Of a batch that is refused as one nothing stands: not that its input was processed either.
+    let is_refused = batch.mode == Mode::AllOrNothing && !judged.verdicts.are_all_accepted();
+    let consumed = consumed.filter(|_| !is_refused);
     let needed = produced.is_some()
+        || consumed.is_some()
         || judged.verdicts.accepted() > 0
         || !judged.state.is_empty()
         || !judged.outbox.is_empty();
@@ -107,6 +119,7 @@ pub(crate) fn admit(
         events: judged.verdicts.accepted(),
         max_timestamp: judged.max_timestamp,
         producer: produced,
+        consumed,
         relayed: view.relayed(),
         verdicts: judged.verdicts,
         keyspaces: Vec::new(),
@@ -186,6 +199,27 @@ fn arrival(
                 _ => Err(Plan::Answer(Verdicts::default(), Passed::default())),
             }
         }
+    }
+}
+
+/// What is to be committed with a batch that was not judged before.
+fn source(view: &PartitionView, batch: &Batch) -> Result<Option<Consumed>, Fault> {
+    match &batch.source {
+        Source::Untold => Ok(None),
+        Source::Settled(fault) => Err(fault.clone()),
+        Source::Consumed(consumed)
+            if view.consumed().rows().len() >= CONSUMED_ROWS_MAX && !view.consumed().has(consumed) =>
+        {
+            Err(Fault::new(
+                Code::Overloaded,
+                format!(
+                    "this partition keeps how far {CONSUMED_ROWS_MAX} groups and partitions have come, \
+                     as many as it can; publish to another one, or commit the offset by itself"
+                ),
+            )
+            .after_ms(60_000))
+        }
+        Source::Consumed(consumed) => Ok(Some(consumed.clone())),
     }
 }
 

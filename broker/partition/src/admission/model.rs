@@ -30,7 +30,7 @@ use weir_wire::record_batch::{BatchBuilder, BatchLimits, Compression, Event, Rec
 use weir_wire::verdict::Verdict;
 
 use super::{Place, Plan, admit};
-use crate::batch::{Batch, Mode, Origin};
+use crate::batch::{Batch, Mode, Origin, Source};
 use crate::chain::{Chain, Judge, Link};
 
 /// Failures of a stage without which the breaker never spares it.
@@ -303,7 +303,7 @@ fn batch(numbers: std::ops::Range<usize>, mode: Mode) -> Batch {
     let encoded = RecordBatch::parse(builder.finish(Compression::None)).expect("our own");
     let records = encoded.open(&BatchLimits::default()).expect("our own");
     let publisher = Principal::parse("tester").expect("valid");
-    Batch { publisher, mode, origin: Origin::Unnumbered, encoded, records }
+    Batch { publisher, mode, origin: Origin::Unnumbered, source: Source::Untold, encoded, records }
 }
 
 fn words(verdict: &Verdict) -> String {

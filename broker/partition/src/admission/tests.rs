@@ -27,7 +27,7 @@ use weir_wire::record_batch::{BatchBuilder, BatchLimits, Compression, Event, Rec
 use weir_wire::verdict::{Rejection, Verdict, Verdicts};
 
 use super::{Place, Plan, admit, stored_bytes};
-use crate::batch::{Batch, Mode, Origin, SideNumber};
+use crate::batch::{Batch, Mode, Origin, SideNumber, Source};
 use crate::chain::{Chain, Judge, Link};
 
 /// A stage that does what the payload tells it. Its whole state is one counter.
@@ -252,7 +252,14 @@ fn batch(origin: Origin, mode: Mode, payloads: &[&str]) -> Batch {
     }
     let encoded = RecordBatch::parse(builder.finish(Compression::None)).expect("our own");
     let records = encoded.open(&BatchLimits::default()).expect("our own");
-    Batch { publisher: Principal::parse("tester").expect("valid"), mode, origin, encoded, records }
+    Batch {
+        publisher: Principal::parse("tester").expect("valid"),
+        mode,
+        origin,
+        source: Source::Untold,
+        encoded,
+        records,
+    }
 }
 
 fn verdicts_of<'a>(verdicts: impl Iterator<Item = &'a Verdict>) -> String {

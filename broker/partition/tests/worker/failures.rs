@@ -83,6 +83,7 @@ fn mark() -> Commit {
         events: 0,
         max_timestamp: Timestamp(0),
         producer: None,
+        consumed: None,
         relayed: 0,
         verdicts: Verdicts::default(),
         keyspaces: Vec::new(),

@@ -15,6 +15,7 @@ use weir_log::memory::MemoryLog;
 use weir_log::{Commit, PartitionLog};
 use weir_partition::{
     Answer, Batch, Chain, Mode, OpenError, Origin, Partition, PartitionOptions, Pending, Snapshot,
+    Source,
 };
 use weir_views::store::Store;
 use weir_wire::admin::Durability;
@@ -211,7 +212,7 @@ pub fn batch(origin: Origin, payloads: &[&str]) -> Batch {
     let encoded = RecordBatch::parse(builder.finish(Compression::None)).unwrap();
     let records = encoded.open(&BatchLimits::default()).unwrap();
     let publisher = Principal::parse("tester").unwrap();
-    Batch { publisher, mode: Mode::PerEvent, origin, encoded, records }
+    Batch { publisher, mode: Mode::PerEvent, origin, source: Source::Untold, encoded, records }
 }
 
 /// An answer as text: the offset of each accepted event, code and message of each refused one.

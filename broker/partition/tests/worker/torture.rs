@@ -24,7 +24,7 @@ use weir_log::commit::{Identity, Kind};
 use weir_log::memory::MemoryLog;
 use weir_log::planted::{Bug, plant};
 use weir_log::{Commit, PartitionLog};
-use weir_partition::{Answer, Batch, Mode, Origin, Partition, PartitionOptions};
+use weir_partition::{Answer, Batch, Mode, Origin, Partition, PartitionOptions, Source};
 use weir_views::partition::PartitionView;
 use weir_views::store::{PartitionFold, Store};
 use weir_wire::admin::Durability;
@@ -746,7 +746,14 @@ fn batch(sent: &Sent) -> Batch {
         },
     };
     let mode = if sent.all_or_nothing { Mode::AllOrNothing } else { Mode::PerEvent };
-    Batch { publisher: Principal::parse("tester").unwrap(), mode, origin, encoded, records }
+    Batch {
+        publisher: Principal::parse("tester").unwrap(),
+        mode,
+        origin,
+        source: Source::Untold,
+        encoded,
+        records,
+    }
 }
 
 fn told(heard: Hearing) -> Told {

@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 use tracing_subscriber::layer::SubscriberExt;
-use weir_partition::{Batch, Bench, Chain, Judge, Judged, Link, Mode, Origin};
+use weir_partition::{Batch, Bench, Chain, Judge, Judged, Link, Mode, Origin, Source};
 use weir_plugin_host::{BindingSettings, Host, HostOptions, Plugin};
 use weir_wire::admin::Limits;
 use weir_wire::frame::BATCH_EVENTS_MAX;
@@ -378,6 +378,7 @@ fn batch(events: &[Numbered], publisher: &Principal) -> Result<Batch, Failure> {
         publisher: publisher.clone(),
         mode: Mode::PerEvent,
         origin: Origin::Unnumbered,
+        source: Source::Untold,
         encoded,
         records,
     })

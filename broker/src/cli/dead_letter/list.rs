@@ -94,7 +94,7 @@ impl List {
                 Some(Err(_)) | None => listed.others += 1,
             }
         }
-        consumer.close().await;
+        consumer.close().await?;
         client.close().await;
         // Partitions come as they are read: in the order of the refusals they mean more.
         listed.letters.sort_by_key(|row| (row.refused_at, row.partition, row.offset));

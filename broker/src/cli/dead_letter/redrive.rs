@@ -149,12 +149,12 @@ impl Redrive {
         driving.bar.finish_and_clear();
         let Driving { redrive, consumer, producers, summary, .. } = driving;
         let printed = output.answer(&summary, |summary| redrive.told(summary));
-        consumer.close().await;
+        let closed = consumer.close().await;
         for (_, (producer, _)) in producers {
             producer.close().await;
         }
         client.close().await;
-        end.and(printed)
+        end.and(printed).and(closed.map_err(Failure::from))
     }
 
     /// How many events of the topic the group has not passed.

@@ -6,7 +6,8 @@
 //! ```
 //! Promises: what is assigned to others is given to the caller no longer, and let go of only when
 //! it is committed or its time is over; a member that the broker has not heard of for its session's
-//! time gives nothing more, since others may read it by then.
+//! time gives nothing more, since others may read it by then; a goodbye ends when the broker has
+//! given to others what was held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,36 +15,36 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout, timeout_at};
 use tracing::{debug, warn};
 use weir_wire::fault::{Action, Code, Fault};
-use weir_wire::ids::{GroupName, MemberId, Offset, PartitionId, TopicName};
+use weir_wire::ids::{GroupName, MemberId, Offset, PartitionId};
 use weir_wire::proto::{self, client_frame, server_frame};
 
-use super::progress::{Progress, Reading};
-use super::reader::{Reader, Ready};
-use super::{ConsumerOptions, From, starts};
+use super::options::{ConsumerOptions, From};
+use super::progress::Reading;
+use super::reader::{Reader, Ready, Source};
+use super::start::starts;
 use crate::backoff::Backoff;
 use crate::error::ClientError;
 use crate::frames::{self, StreamError};
-use crate::link::Link;
 
 /// Words to the broker in one session's time: two may be late.
 const HEARTBEATS_PER_SESSION: u32 = 3;
 /// Frames of the broker that wait for the task: it tells news rarely, and answers heartbeats.
 const FRAMES_MAX: usize = 8;
+/// How long a goodbye may take: the broker writes it to its disk. Without it, the session's time
+/// goes by.
+const GOODBYE_WAIT: Duration = Duration::from_secs(5);
 
 /// What a member needs.
 pub(super) struct Member {
-    pub(super) link: Arc<Link>,
-    pub(super) topic: TopicName,
+    pub(super) source: Arc<Source>,
     pub(super) group: GroupName,
-    pub(super) options: ConsumerOptions,
     /// Where to end, if it ends.
     pub(super) ends: Option<BTreeMap<PartitionId, Offset>>,
-    pub(super) progress: Arc<Progress>,
     /// `None` when everything that was to be read is read.
     pub(super) ready: Option<mpsc::Sender<Ready>>,
 }
@@ -51,6 +52,8 @@ pub(super) struct Member {
 /// A member at work.
 struct Working {
     member: Member,
+    /// The stream that is the membership, while there is one.
+    stream: Option<Stream>,
     readers: JoinSet<()>,
     reading: BTreeMap<PartitionId, AbortHandle>,
     /// Where partitions begin is being asked for.
@@ -61,6 +64,14 @@ struct Working {
     heard: Instant,
     /// Nothing is coming that others still hold.
     is_complete: bool,
+}
+
+/// Both directions of a membership.
+struct Stream {
+    send: SendStream,
+    frames: mpsc::Receiver<Result<proto::Assignment, End>>,
+    /// A task of its own: a frame that was half read must not be dropped for another's turn.
+    _listening: JoinSet<()>,
 }
 
 /// A partition, its reading, and where that begins.
@@ -77,40 +88,22 @@ enum End {
 }
 
 impl Member {
-    /// Runs until it is dropped, or until an error that joining again cannot mend.
-    pub(super) async fn run(self) {
-        let mut backoff = self.link.backoff();
+    /// Runs until it is dropped, or told to `leave` and has left, or until an error that joining again cannot mend.
+    pub(super) async fn run(self, leave: oneshot::Receiver<()>) {
         let mut working = Working {
+            heard: Instant::now(),
             member: self,
+            stream: None,
             readers: JoinSet::new(),
             reading: BTreeMap::new(),
             starting: JoinSet::new(),
             seen: BTreeSet::new(),
-            heard: Instant::now(),
             is_complete: false,
         };
-        let mut outage_ends = Instant::now() + working.member.options.outage_timeout;
-        let failure = loop {
-            let before = working.heard;
-            match working.session().await {
-                End::Failed(why) => break why,
-                End::Fenced => {
-                    warn!(group = %working.member.group, topic = %working.member.topic,
-                        "the group has gone on without this member; joining again");
-                    working.lose_all();
-                }
-                End::Lost(why) => {
-                    if before < working.heard {
-                        backoff.reset();
-                        outage_ends = Instant::now() + working.member.options.outage_timeout;
-                    }
-                    if outage_ends <= Instant::now() {
-                        break why;
-                    }
-                    debug!(error = %why, "a member's session was lost; coming back");
-                    working.rest(&mut backoff, &why).await;
-                }
-            }
+        let failure = tokio::select! {
+            failure = working.sessions() => failure,
+            // Told to, or nobody is left who could tell: then the task is about to be dropped.
+            _ = leave => return working.say_goodbye().await,
         };
         working.lose_all();
         if let Some(ready) = working.member.ready.take() {
@@ -121,36 +114,73 @@ impl Member {
 }
 
 impl Working {
+    /// One session after another, until an error that joining again cannot mend.
+    async fn sessions(&mut self) -> ClientError {
+        let outage_timeout = self.member.source.options.outage_timeout;
+        let mut backoff = self.member.source.link.backoff();
+        let mut outage_ends = Instant::now() + outage_timeout;
+        loop {
+            let before = self.heard;
+            let end = self.session().await;
+            self.stream = None;
+            match end {
+                End::Failed(why) => return why,
+                End::Fenced => {
+                    let Member { group, source, .. } = &self.member;
+                    warn!(%group, topic = %source.topic,
+                        "the group has gone on without this member; joining again");
+                    self.lose_all();
+                }
+                End::Lost(why) => {
+                    if before < self.heard {
+                        backoff.reset();
+                        outage_ends = Instant::now() + outage_timeout;
+                    }
+                    if outage_ends <= Instant::now() {
+                        return why;
+                    }
+                    debug!(error = %why, "a member's session was lost; coming back");
+                    self.rest(&mut backoff, &why).await;
+                }
+            }
+        }
+    }
+
+    /// Leaves, and waits until the broker has noted it.
+    async fn say_goodbye(mut self) {
+        self.lose_all();
+        let Some(mut stream) = self.stream.take() else { return };
+        // The end of our half is the goodbye; the broker ends its half when it is noted.
+        let _ = stream.send.finish();
+        let noted = async { while let Some(Ok(_)) = stream.frames.recv().await {} };
+        if timeout(GOODBYE_WAIT, noted).await.is_err() {
+            warn!(group = %self.member.group,
+                "the broker did not note a goodbye in time; others get the partitions when the session is over");
+        }
+    }
+
     /// From the first word to the last.
     async fn session(&mut self) -> End {
-        let (mut send, receive) = match self.join().await {
-            Ok(streams) => streams,
-            Err(why) if why.is_retryable() || matches!(why, ClientError::Unknown) => {
-                return End::Lost(why);
-            }
-            Err(why) => return End::Failed(why),
-        };
-        let (frames_in, mut frames) = mpsc::channel(FRAMES_MAX);
-        // A task of its own: a frame that was half read must not be dropped for another's turn.
-        let mut listening = JoinSet::new();
-        listening.spawn(listen(receive, frames_in));
-        let session = self.member.options.session_timeout;
+        if let Err(end) = self.join().await {
+            return end;
+        }
+        let session = self.member.source.options.session_timeout;
         let mut heartbeat = interval(session / HEARTBEATS_PER_SESSION);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut said = None;
         loop {
-            let next_release = self.member.progress.let_go(Instant::now());
-            let held = self.member.progress.held();
+            let next_release = self.member.source.progress.let_go(Instant::now());
+            let held = self.member.source.progress.held();
             if said.as_ref().is_some_and(|said| *said != held)
-                && let Err(end) = self.say(&mut send, &held).await
+                && let Err(end) = self.say(&held).await
             {
                 return end;
             }
             said = Some(held);
             self.end_if_done();
-            let progress = Arc::clone(&self.member.progress);
+            let progress = Arc::clone(&self.member.source.progress);
             tokio::select! {
-                frame = frames.recv() => match frame {
+                frame = hear(&mut self.stream) => match frame {
                     Some(Ok(assignment)) => self.apply(assignment),
                     Some(Err(end)) => return end,
                     None => return End::Lost(ClientError::Unknown),
@@ -170,12 +200,12 @@ impl Working {
                 Some(_) = self.readers.join_next() => {}
                 () = sleep_until(next_release.unwrap_or(self.heard + session)) => {}
                 () = sleep_until(self.heard + session) => {
-                    return End::Lost(self.member.link.unreachable("it is silent"));
+                    return End::Lost(self.member.source.link.unreachable("it is silent"));
                 }
             }
             if said.is_none() {
-                let held = self.member.progress.held();
-                if let Err(end) = self.say(&mut send, &held).await {
+                let held = self.member.source.progress.held();
+                if let Err(end) = self.say(&held).await {
                     return end;
                 }
                 said = Some(held);
@@ -183,34 +213,46 @@ impl Working {
         }
     }
 
-    async fn join(&mut self) -> Result<(SendStream, RecvStream), ClientError> {
+    async fn join(&mut self) -> Result<(), End> {
         let deadline = self.session_ends().max(Instant::now() + Duration::from_secs(1));
-        let (mut send, receive) = self.member.link.open(deadline).await?;
+        let Source { link, topic, options, progress } = &*self.member.source;
+        let (mut send, receive) = match link.open(deadline).await {
+            Ok(streams) => streams,
+            Err(why) if why.is_retryable() => return Err(End::Lost(why)),
+            Err(why) => return Err(End::Failed(why)),
+        };
         let request = client_frame::Kind::JoinGroup(proto::JoinGroupRequest {
             group: self.member.group.to_string(),
-            topic: self.member.topic.to_string(),
-            member_id: self.member.progress.member().map(|member| member.0),
-            session_timeout_ms: self.member.options.session_timeout.as_millis() as u32,
-            held: self.member.progress.held().iter().map(|partition| partition.0).collect(),
+            topic: topic.to_string(),
+            member_id: progress.member().map(|member| member.0),
+            session_timeout_ms: options.session_timeout.as_millis() as u32,
+            held: progress.held().iter().map(|partition| partition.0).collect(),
         });
-        frames::write(&mut send, request, Bytes::new()).await?;
-        Ok((send, receive))
+        let asked = frames::write(&mut send, request, Bytes::new()).await;
+        asked.map_err(|error| End::Lost(error.into()))?;
+        let (frames_in, frames) = mpsc::channel(FRAMES_MAX);
+        let mut listening = JoinSet::new();
+        listening.spawn(listen(receive, frames_in));
+        self.stream = Some(Stream { send, frames, _listening: listening });
+        Ok(())
     }
 
-    async fn say(&self, send: &mut SendStream, held: &BTreeSet<PartitionId>) -> Result<(), End> {
+    async fn say(&mut self, held: &BTreeSet<PartitionId>) -> Result<(), End> {
         let held = held.iter().map(|partition| partition.0).collect();
         let heartbeat = client_frame::Kind::Heartbeat(proto::Heartbeat { held });
         let deadline = self.session_ends();
-        match timeout_at(deadline, frames::write(send, heartbeat, Bytes::new())).await {
+        let Some(stream) = &mut self.stream else { return Err(End::Lost(ClientError::Unknown)) };
+        let said = frames::write(&mut stream.send, heartbeat, Bytes::new());
+        match timeout_at(deadline, said).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(End::Lost(error.into())),
-            Err(_) => Err(End::Lost(self.member.link.unreachable("it does not read"))),
+            Err(_) => Err(End::Lost(self.member.source.link.unreachable("it does not read"))),
         }
     }
 
     /// When the broker gives up on us, if it hears nothing more.
     fn session_ends(&self) -> Instant {
-        self.heard + self.member.options.session_timeout
+        self.heard + self.member.source.options.session_timeout
     }
 
     /// Waits before the next attempt; what is held is others' when the session's time is over.
@@ -226,7 +268,7 @@ impl Working {
     fn apply(&mut self, assignment: proto::Assignment) {
         self.heard = Instant::now();
         let member = MemberId(assignment.member_id);
-        let progress = Arc::clone(&self.member.progress);
+        let progress = Arc::clone(&self.member.source.progress);
         if progress.member() != Some(member) {
             // Who we were is no member any more.
             self.lose_all();
@@ -237,7 +279,7 @@ impl Working {
         let held = progress.held();
         let others: BTreeSet<_> = held.difference(&assigned).copied().collect();
         // Half of what the broker gives us: it waits longer, but the others wait for us.
-        progress.give_up(&others, Instant::now() + self.member.options.release_timeout);
+        progress.give_up(&others, Instant::now() + self.member.source.options.release_timeout);
         for partition in &others {
             self.stop_reading(*partition);
         }
@@ -255,18 +297,18 @@ impl Working {
 
     /// Asks where these partitions begin.
     fn start(&mut self, new: Vec<(PartitionId, Reading)>) {
-        let (link, topic) = (Arc::clone(&self.member.link), self.member.topic.clone());
         let (first, again): (Vec<_>, Vec<_>) =
             new.into_iter().partition(|(partition, _)| self.seen.insert(*partition));
-        for (some, from) in [(first, self.member.options.from), (again, From::Committed)] {
+        let from = self.member.source.options.from;
+        for (some, from) in [(first, from), (again, From::Committed)] {
             if some.is_empty() {
                 continue;
             }
-            let (link, topic) = (Arc::clone(&link), topic.clone());
-            let options = ConsumerOptions { from, ..self.member.options.clone() };
+            let source = Arc::clone(&self.member.source);
             self.starting.spawn(async move {
                 let partitions: Vec<_> = some.iter().map(|(partition, _)| *partition).collect();
-                let starts = starts(&link, &topic, &partitions, &options).await?;
+                let options = ConsumerOptions { from, ..source.options.clone() };
+                let starts = starts(&source.link, &source.topic, &partitions, &options).await?;
                 let start = |(partition, reading)| {
                     let from = starts.get(&partition).copied();
                     from.map(|from| (partition, reading, from))
@@ -280,7 +322,7 @@ impl Working {
     fn read(&mut self, starts: Vec<Start>) {
         let Some(ready) = &self.member.ready else { return };
         for (partition, reading, next) in starts {
-            if !self.member.progress.is_read(partition, reading) {
+            if !self.member.source.progress.is_read(partition, reading) {
                 continue;
             }
             let until = self.member.ends.as_ref().and_then(|ends| ends.get(&partition).copied());
@@ -288,14 +330,11 @@ impl Working {
                 continue;
             }
             let reader = Reader {
-                link: Arc::clone(&self.member.link),
-                topic: self.member.topic.clone(),
+                source: Arc::clone(&self.member.source),
                 partition,
                 reading,
                 next,
                 until,
-                chunk_bytes: self.member.options.chunk_bytes,
-                outage_timeout: self.member.options.outage_timeout,
                 ready: ready.clone(),
                 was_open: false,
             };
@@ -313,16 +352,22 @@ impl Working {
         self.readers.abort_all();
         self.reading.clear();
         self.starting.abort_all();
-        self.member.progress.lose_all();
+        self.member.source.progress.lose_all();
     }
 
     /// With an end in sight: when everything assigned is read, and nothing more is coming.
     fn end_if_done(&mut self) {
         let is_done = self.is_complete && self.readers.is_empty() && self.starting.is_empty();
-        if self.member.ends.is_some() && is_done && self.member.progress.leaving().is_empty() {
+        if self.member.ends.is_some() && is_done && self.member.source.progress.leaving().is_empty()
+        {
             self.member.ready = None;
         }
     }
+}
+
+/// The broker's next word.
+async fn hear(stream: &mut Option<Stream>) -> Option<Result<proto::Assignment, End>> {
+    stream.as_mut()?.frames.recv().await
 }
 
 /// Hands the broker's words over until the stream ends.

@@ -1,5 +1,5 @@
 //! How far a consumer is in each partition it reads: shared by its caller's side, which is given
-//! events and commits, and by its membership, which takes partitions in and lets go of them.
+//! events, by what commits, and by its membership, which takes partitions in and lets go of them.
 //!
 //! Invariants: an event is given only while its partition is read and is not leaving; a partition
 //! that is leaving goes when all that was given of it is committed, or when its time is over.
@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use weir_wire::ids::{MemberId, Offset, PartitionId};
 
+use super::bookmark::{Bookmark, Handing};
+
 /// One reading of a partition: what an earlier one still had ready is not the later one's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Reading(u64);
@@ -21,29 +23,46 @@ pub(super) struct Progress {
     inner: Mutex<Inner>,
     /// Something was committed.
     committed: Notify,
+    /// Something should be committed soon, since others wait for it.
+    due: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     partitions: BTreeMap<PartitionId, Partition>,
+    /// Whose events the caller has in hand.
+    in_hand: Option<PartitionId>,
     member: Option<MemberId>,
     readings: u64,
+    /// Whether any partition was to go since one last went.
+    is_any_leaving: bool,
+    skipped: u64,
 }
 
 #[derive(Debug)]
 struct Partition {
     reading: Reading,
-    /// Where it goes on behind what the caller was given.
-    given: Option<Offset>,
-    /// What the broker has of that.
-    committed: Option<Offset>,
+    mark: Bookmark,
     /// Until when it may be committed, if it is another member's soon.
     leaving: Option<Instant>,
 }
 
-impl Partition {
-    fn is_settled(&self) -> bool {
-        self.given == self.committed
+impl Inner {
+    fn read(&mut self, partition: PartitionId, reading: Reading) -> Option<&mut Partition> {
+        self.partitions.get_mut(&partition).filter(|one| one.reading == reading)
+    }
+
+    fn put_down(&mut self) {
+        let of = self.in_hand.take().and_then(|of| self.partitions.get_mut(&of));
+        if let Some(one) = of {
+            one.mark.put_down();
+        }
+    }
+
+    /// Whether others wait for what could be committed.
+    fn is_due(&self) -> bool {
+        let owes = |one: &Partition| one.leaving.is_some() && one.mark.uncommitted().is_some();
+        self.partitions.values().any(owes)
     }
 }
 
@@ -53,42 +72,83 @@ impl Progress {
         let mut inner = self.lock();
         inner.readings += 1;
         let reading = Reading(inner.readings);
-        let new = Partition { reading, given: None, committed: None, leaving: None };
+        let new = Partition { reading, mark: Bookmark::default(), leaving: None };
         inner.partitions.insert(partition, new);
         reading
     }
 
     /// Whether this reading still goes on.
     pub(super) fn is_read(&self, partition: PartitionId, reading: Reading) -> bool {
-        let inner = self.lock();
-        let of = inner.partitions.get(&partition);
-        of.is_some_and(|one| one.reading == reading && one.leaving.is_none())
+        self.lock().read(partition, reading).is_some_and(|one| one.leaving.is_none())
     }
 
-    /// The caller is given events of this reading, up to and without `next`; `false` if it must not
-    /// be.
-    pub(super) fn give(&self, partition: PartitionId, reading: Reading, next: Offset) -> bool {
+    /// The caller is given events of this reading, from `first` on and before `next`; `false` if it
+    /// must not be. What it had in hand is finished by that.
+    pub(super) fn give(
+        &self,
+        (partition, reading): (PartitionId, Reading),
+        (first, next): (Offset, Offset),
+        handing: Handing,
+    ) -> bool {
         let mut inner = self.lock();
-        match inner.partitions.get_mut(&partition) {
-            Some(one) if one.reading == reading && one.leaving.is_none() => {
-                one.given = Some(next);
+        inner.put_down();
+        let is_given = match inner.read(partition, reading) {
+            Some(one) if one.leaving.is_none() => {
+                one.mark.give(first, next, handing);
                 true
             }
             _ => false,
+        };
+        if is_given && handing == Handing::InHand {
+            inner.in_hand = Some(partition);
         }
+        self.look_for_dues(inner);
+        is_given
+    }
+
+    /// This reading has nothing for the caller before `next`.
+    pub(super) fn pass(&self, partition: PartitionId, reading: Reading, next: Offset) {
+        if let Some(one) = self.lock().read(partition, reading) {
+            one.mark.pass(next);
+        }
+    }
+
+    /// The caller asks for more: what it had in hand is finished.
+    pub(super) fn put_down(&self) {
+        let mut inner = self.lock();
+        if inner.in_hand.is_some() {
+            inner.put_down();
+            self.look_for_dues(inner);
+        }
+    }
+
+    /// What a receipt was out for is finished, or never will be.
+    pub(super) fn hand_back(
+        &self,
+        (partition, reading): (PartitionId, Reading),
+        offset: Offset,
+        is_done: bool,
+    ) {
+        let mut inner = self.lock();
+        let Some(one) = inner.read(partition, reading) else { return };
+        match is_done {
+            true => one.mark.done(offset),
+            false => one.mark.abandon(offset),
+        }
+        self.look_for_dues(inner);
     }
 
     /// Where each partition goes on behind what the caller was given.
     pub(super) fn given(&self) -> Vec<(PartitionId, Offset)> {
         let inner = self.lock();
-        inner.partitions.iter().filter_map(|(at, one)| Some((*at, one.given?))).collect()
+        inner.partitions.iter().filter_map(|(at, one)| Some((*at, one.mark.given()?))).collect()
     }
 
-    /// What was given and is not committed.
+    /// What is finished and not committed.
     pub(super) fn uncommitted(&self) -> Vec<(PartitionId, Offset)> {
         let inner = self.lock();
-        let unsettled = inner.partitions.iter().filter(|(_, one)| !one.is_settled());
-        unsettled.filter_map(|(at, one)| Some((*at, one.given?))).collect()
+        let all = inner.partitions.iter();
+        all.filter_map(|(at, one)| Some((*at, one.mark.uncommitted()?))).collect()
     }
 
     /// The broker has these, but for those in `fenced`, which are another's.
@@ -98,7 +158,7 @@ impl Progress {
             if fenced.contains(partition) {
                 inner.partitions.remove(partition);
             } else if let Some(one) = inner.partitions.get_mut(partition) {
-                one.committed = Some(*offset);
+                one.mark.has_committed(*offset);
             }
         }
         drop(inner);
@@ -110,6 +170,11 @@ impl Progress {
         self.committed.notified().await;
     }
 
+    /// Returns when others began to wait for what could be committed since the last time.
+    pub(super) async fn due(&self) {
+        self.due.notified().await;
+    }
+
     /// What is read, or waits to be let go of.
     pub(super) fn held(&self) -> BTreeSet<PartitionId> {
         self.lock().partitions.keys().copied().collect()
@@ -117,11 +182,14 @@ impl Progress {
 
     /// Nothing more of these is given; they go when they are committed, at the latest at `until`.
     pub(super) fn give_up(&self, partitions: &BTreeSet<PartitionId>, until: Instant) {
-        for (partition, one) in &mut self.lock().partitions {
+        let mut inner = self.lock();
+        for (partition, one) in &mut inner.partitions {
             if partitions.contains(partition) {
                 one.leaving.get_or_insert(until);
             }
         }
+        inner.is_any_leaving = true;
+        self.look_for_dues(inner);
     }
 
     /// Lets go of what may go; gives when the next one has to.
@@ -129,8 +197,10 @@ impl Progress {
         let mut inner = self.lock();
         inner
             .partitions
-            .retain(|_, one| one.leaving.is_none_or(|until| now < until && !one.is_settled()));
-        inner.partitions.values().filter_map(|one| one.leaving).min()
+            .retain(|_, one| one.leaving.is_none_or(|until| now < until && !one.mark.is_settled()));
+        let next = inner.partitions.values().filter_map(|one| one.leaving).min();
+        inner.is_any_leaving = next.is_some();
+        next
     }
 
     /// What is leaving.
@@ -145,6 +215,16 @@ impl Progress {
         self.lock().partitions.clear();
     }
 
+    /// So many offsets were passed over, since their events are gone.
+    pub(super) fn skip(&self, offsets: u64) {
+        self.lock().skipped += offsets;
+    }
+
+    /// How many were.
+    pub(super) fn skipped(&self) -> u64 {
+        self.lock().skipped
+    }
+
     /// As whom to commit; `None`: as nobody of the group.
     pub(super) fn member(&self) -> Option<MemberId> {
         self.lock().member
@@ -153,6 +233,14 @@ impl Progress {
     /// The broker knows it by this name.
     pub(super) fn set_member(&self, member: MemberId) {
         self.lock().member = Some(member);
+    }
+
+    fn look_for_dues(&self, inner: MutexGuard<'_, Inner>) {
+        // Nearly always nothing is leaving, and this is asked for every event.
+        if inner.is_any_leaving && inner.is_due() {
+            drop(inner);
+            self.due.notify_one();
+        }
     }
 
     // Nothing is left half done by whoever panics with the lock.
@@ -173,13 +261,16 @@ mod tests {
         let later = now + Duration::from_secs(5);
         let [unread, settled, begun] = [0, 1, 2].map(PartitionId);
         let readings = [unread, settled, begun].map(|at| progress.take(at));
-        assert!(progress.give(settled, readings[1], Offset(3)));
-        assert!(progress.give(begun, readings[2], Offset(7)));
+        let give = |at, reading, next| {
+            progress.give((at, reading), (Offset(next - 1), Offset(next)), Handing::InHand)
+        };
+        assert!(give(settled, readings[1], 3) && give(begun, readings[2], 7));
+        progress.put_down();
         progress.has_committed(&[(settled, Offset(3))], &[]);
         assert_eq!(progress.uncommitted(), [(begun, Offset(7))]);
 
         progress.give_up(&progress.held(), later);
-        assert!(!progress.give(begun, readings[2], Offset(8)), "nothing more is given");
+        assert!(!give(begun, readings[2], 8), "nothing more is given");
         assert_eq!(progress.let_go(now), Some(later));
         assert_eq!(progress.held(), BTreeSet::from([begun]));
         progress.has_committed(&[(begun, Offset(7))], &[]);
@@ -187,11 +278,11 @@ mod tests {
         assert!(progress.held().is_empty());
 
         let reading = progress.take(begun);
-        assert!(progress.give(begun, reading, Offset(9)));
+        assert!(give(begun, reading, 9));
         progress.give_up(&BTreeSet::from([begun]), later);
         progress.let_go(later);
         assert!(progress.held().is_empty(), "its time is over");
-        assert!(!progress.give(begun, reading, Offset(10)));
+        assert!(!give(begun, reading, 10));
     }
 
     #[test]
@@ -200,9 +291,38 @@ mod tests {
         let partition = PartitionId(0);
         let before = progress.take(partition);
         let now = progress.take(partition);
-        assert!(!progress.give(partition, before, Offset(5)));
-        assert!(progress.give(partition, now, Offset(1)));
+        let give = |reading, next| {
+            progress.give((partition, reading), (Offset(0), Offset(next)), Handing::InHand)
+        };
+        assert!(!give(before, 5) && give(now, 1));
         progress.has_committed(&[(partition, Offset(1))], &[partition]);
         assert!(!progress.is_read(partition, now), "it is another member's");
+    }
+
+    /// Whether somebody who waits for dues is woken.
+    fn is_due(progress: &Progress) -> bool {
+        use futures::FutureExt;
+        progress.due().now_or_never().is_some()
+    }
+
+    #[test]
+    fn what_is_leaving_is_due_as_soon_as_it_is_finished() {
+        let (progress, later) = (Progress::default(), Instant::now() + Duration::from_secs(5));
+        let at = PartitionId(0);
+        let reading = progress.take(at);
+        for offset in 0..2 {
+            let receipt = Handing::Receipt;
+            progress.give((at, reading), (Offset(offset), Offset(offset + 1)), receipt);
+        }
+        progress.hand_back((at, reading), Offset(1), true);
+        assert!(!is_due(&progress), "nobody waits");
+        progress.give_up(&BTreeSet::from([at]), later);
+        assert!(!is_due(&progress), "the first is unfinished");
+        progress.hand_back((at, reading), Offset(0), true);
+        assert!(is_due(&progress));
+        assert_eq!(progress.uncommitted(), [(at, Offset(2))]);
+        progress.has_committed(&[(at, Offset(2))], &[]);
+        progress.let_go(Instant::now());
+        assert!(progress.held().is_empty());
     }
 }

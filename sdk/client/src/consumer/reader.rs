@@ -1,5 +1,7 @@
 //! The task that reads one partition: subscribes, decodes, and subscribes again behind what it has
-//! when the stream is lost.
+//! when the stream is lost, or where the events are that are still there.
+//!
+//! Promises: offsets rise, and need not be dense; nothing at or behind the end is handed over.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +10,18 @@ use bytes::Bytes;
 use quinn::RecvStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
-use tracing::debug;
-use weir_wire::fault::{Action, Fault};
+use tracing::{debug, warn};
+use weir_wire::fault::{Action, Code, Fault};
 use weir_wire::frame::SERVER_FRAME;
 use weir_wire::ids::{Offset, PartitionId, TopicName};
-use weir_wire::proto::{self, client_frame, server_frame};
+use weir_wire::proto::list_offsets_request::At;
+use weir_wire::proto::{self, Edge, client_frame, server_frame};
 use weir_wire::record_batch::{BatchError, BatchLimits, Event, RecordBatch};
 
-use super::ConsumedBatch;
-use super::progress::Reading;
+use super::event::ConsumedBatch;
+use super::options::{ConsumerOptions, OnMissing};
+use super::progress::{Progress, Reading};
+use super::start::offsets_at;
 use crate::error::ClientError;
 use crate::frames::{self, StreamError};
 use crate::link::Link;
@@ -33,19 +38,25 @@ const STORED: BatchLimits = BatchLimits {
     event_bytes_max: usize::MAX,
 };
 
-/// What a reader needs.
-pub(super) struct Reader {
+/// What all readers of a consumer share.
+#[derive(Debug)]
+pub(super) struct Source {
     pub(super) link: Arc<Link>,
     pub(super) topic: TopicName,
+    pub(super) options: ConsumerOptions,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// What a reader needs.
+pub(super) struct Reader {
+    pub(super) source: Arc<Source>,
     pub(super) partition: PartitionId,
+    /// Which reading of the partition this is.
+    pub(super) reading: Reading,
     /// Everything below was handed over.
     pub(super) next: Offset,
     /// Where to end.
     pub(super) until: Option<Offset>,
-    pub(super) chunk_bytes: u32,
-    pub(super) outage_timeout: Duration,
-    /// Which reading of the partition this is.
-    pub(super) reading: Reading,
     pub(super) ready: mpsc::Sender<Ready>,
     /// Whether the last subscription stood.
     pub(super) was_open: bool,
@@ -54,7 +65,7 @@ pub(super) struct Reader {
 /// What a reader hands over.
 #[derive(Debug)]
 pub(super) enum Ready {
-    /// Events, of this reading of their partition.
+    /// Events, of this reading of their partition; without events, where it goes on.
     Batch(Reading, ConsumedBatch),
     /// The partition, or the membership, ends with this.
     Failed(ClientError),
@@ -68,6 +79,8 @@ enum End {
     Unwanted,
     /// The same again, later.
     Retry(ClientError),
+    /// There is no event at `next`.
+    Missing(Fault),
     /// Trying again would not help.
     Failed(ClientError),
 }
@@ -75,26 +88,32 @@ enum End {
 impl Reader {
     /// Runs until the end, an error that retries cannot mend, or until nobody reads.
     pub(super) async fn run(mut self) {
-        let mut backoff = self.link.backoff();
-        let mut outage_ends = Instant::now() + self.outage_timeout;
+        let mut backoff = self.source.link.backoff();
+        let outage_timeout = self.source.options.outage_timeout;
+        let mut outage_ends = Instant::now() + outage_timeout;
         let failure = loop {
             let (before, begun_at) = (self.next, Instant::now());
-            let why = match self.subscription(outage_ends).await {
+            let end = match self.subscription(outage_ends).await {
+                End::Missing(fault) => self.go_where_events_are(fault).await,
+                end => end,
+            };
+            let why = match end {
                 End::Complete | End::Unwanted => return,
                 End::Failed(why) => break why,
+                End::Missing(fault) => break fault.into(),
                 End::Retry(why) => why,
             };
             // A quiet tail brings nothing, so a long silence counts as well as events do. Only
             // what happens from now on is an outage.
             if before < self.next || STEADY < begun_at.elapsed() && self.was_open {
                 backoff.reset();
-                outage_ends = Instant::now() + self.outage_timeout;
+                outage_ends = Instant::now() + outage_timeout;
             }
             let wait = backoff.after_failure(why.retry_after_ms());
             if outage_ends <= Instant::now() + wait {
                 break why;
             }
-            debug!(topic = %self.topic, partition = %self.partition, error = %why, ?wait,
+            debug!(topic = %self.source.topic, partition = %self.partition, error = %why, ?wait,
                 "subscription lost; subscribing again");
             sleep(wait).await;
         };
@@ -102,19 +121,63 @@ impl Reader {
         let _ = self.ready.send(Ready::Failed(failure)).await;
     }
 
+    /// What is wanted was removed (or never was): goes on where the options say.
+    async fn go_where_events_are(&mut self, fault: Fault) -> End {
+        let Source { link, topic, options, progress } = &*self.source;
+        let to = match options.on_missing() {
+            OnMissing::Error => return End::Missing(fault),
+            OnMissing::Earliest => Edge::Earliest,
+            OnMissing::Latest => Edge::Latest,
+        };
+        let found = offsets_at(link, topic, &[self.partition], At::Edge(to.into())).await;
+        let next = match found.map(|found| found.into_values().next()) {
+            Ok(Some(next)) => next,
+            Ok(None) => return End::Missing(fault),
+            Err(why) if why.is_retryable() => return End::Retry(why),
+            Err(why) => return End::Failed(why),
+        };
+        // Nothing was removed, then: this one was never there, or is lost. To go back would be to
+        // give out offsets a second time as others'.
+        let Some(skipped) = next.0.checked_sub(self.next.0) else { return End::Missing(fault) };
+        progress.skip(skipped);
+        warn!(%topic, partition = %self.partition, wanted = %self.next, now = %next, skipped,
+            "events that were to be read are gone; going on where there are some");
+        self.next = next;
+        if self.until.is_some_and(|until| until <= next) {
+            return End::Complete;
+        }
+        if !self.hand_over(Vec::new(), next, next).await {
+            return End::Unwanted;
+        }
+        End::Retry(fault.into())
+    }
+
+    /// Gives the caller what there is before `next_offset`; `false` if nobody wants it.
+    async fn hand_over(
+        &self,
+        events: Vec<(Offset, Event)>,
+        next_offset: Offset,
+        high_watermark: Offset,
+    ) -> bool {
+        let partition = self.partition;
+        let batch = ConsumedBatch { partition, events, next_offset, high_watermark };
+        self.ready.send(Ready::Batch(self.reading, batch)).await.is_ok()
+    }
+
     async fn subscription(&mut self, outage_ends: Instant) -> End {
         self.was_open = false;
-        let (mut send, mut receive) = match self.link.open(outage_ends).await {
+        let (mut send, mut receive) = match self.source.link.open(outage_ends).await {
             Ok(streams) => streams,
             Err(why) if why.is_retryable() => return End::Retry(why),
             Err(why) => return End::Failed(why),
         };
         let request = client_frame::Kind::Subscribe(proto::SubscribeRequest {
-            topic: self.topic.to_string(),
+            topic: self.source.topic.to_string(),
             partition: self.partition.0,
             from_offset: self.next.0,
             until_offset: self.until.map(|until| until.0),
-            chunk_bytes_max: self.chunk_bytes,
+            chunk_bytes_max: self.source.options.chunk_bytes,
+            filter: None,
         });
         if let Err(error) = frames::write(&mut send, request, Bytes::new()).await {
             return self.lost(error);
@@ -137,6 +200,7 @@ impl Reader {
                 server_frame::Kind::Fault(fault) => {
                     let fault = Fault::from(fault);
                     return match fault.action() {
+                        _ if fault.code == Code::OffsetOutOfRange => End::Missing(fault),
                         Action::Retry | Action::GoElsewhere => End::Retry(fault.into()),
                         Action::Fix | Action::Stop => End::Failed(fault.into()),
                     };
@@ -151,16 +215,13 @@ impl Reader {
                 Ok(events) => events,
                 Err(why) => return End::Failed(why),
             };
-            let batch = ConsumedBatch {
-                partition: self.partition,
-                // A broker of tomorrow may skip what compaction removed; never backwards, though.
-                next_offset: Offset(fetched.next_offset).max(self.next),
-                high_watermark: Offset(fetched.high_watermark),
-                events,
-            };
-            let (next_offset, is_empty) = (batch.next_offset, batch.events.is_empty());
-            let ready = Ready::Batch(self.reading, batch);
-            if !is_empty && self.ready.send(ready).await.is_err() {
+            // Events in between may be gone, or not wanted; never backwards, though, and not
+            // beyond the end, since what is there is for others to read.
+            let mut next_offset = Offset(fetched.next_offset).max(self.next);
+            next_offset = self.until.map_or(next_offset, |until| until.min(next_offset));
+            let is_news = self.next < next_offset || !events.is_empty();
+            let high_watermark = Offset(fetched.high_watermark);
+            if is_news && !self.hand_over(events, next_offset, high_watermark).await {
                 return End::Unwanted;
             }
             self.next = next_offset;
@@ -173,7 +234,7 @@ impl Reader {
     /// The events of whole record batches that belong between `next` and `until`.
     fn decode(&self, mut payload: Bytes) -> Result<Vec<(Offset, Event)>, ClientError> {
         let broken = |error: BatchError| {
-            let Self { topic, partition, next, .. } = self;
+            let (topic, Self { partition, next, .. }) = (&self.source.topic, self);
             ClientError::Protocol(format!(
                 "behind offset {next} of {topic}, partition {partition}: {error}"
             ))
@@ -184,9 +245,9 @@ impl Reader {
                 continue;
             }
             let base = Offset(batch.header().base_offset.unsigned_abs());
-            let records = batch.open(&STORED).map_err(broken)?;
-            for (index, event) in (0..).zip(records.events()) {
-                let offset = base.plus(index);
+            let records = batch.open_stored(&STORED).map_err(broken)?;
+            for (record, event) in records.iter().zip(records.events()) {
+                let offset = base.plus(record.offset_delta.into());
                 let is_before_the_end = self.until.is_none_or(|until| offset < until);
                 if self.next <= offset && is_before_the_end {
                     events.push((offset, event));
@@ -198,7 +259,7 @@ impl Reader {
 
     fn lost(&self, error: StreamError) -> End {
         match error {
-            StreamError::Lost(reason) => End::Retry(self.link.unreachable(&reason)),
+            StreamError::Lost(reason) => End::Retry(self.source.link.unreachable(&reason)),
             StreamError::Protocol(reason) => End::Failed(ClientError::Protocol(reason)),
         }
     }

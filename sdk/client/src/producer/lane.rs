@@ -188,6 +188,7 @@ impl Lane {
             topic: self.topic.to_string(),
             partition: self.partition.0,
             mode: self.mode.into(),
+            consumed: None,
         })
     }
 

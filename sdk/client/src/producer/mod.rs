@@ -169,7 +169,8 @@ impl Producer {
         self.queue(partition).send(event, bytes).await
     }
 
-    /// Sends what waits for company, and waits until everything sent before has its answer.
+    /// Sends what waits for company, and waits until everything sent before has its answer. It may be
+    /// dropped, as by a deadline of the caller's: the events go their way all the same.
     pub async fn flush(&self) {
         let last: Vec<_> = self.open_queues().filter_map(|queue| queue.flush()).collect();
         for delivery in last {
@@ -178,11 +179,33 @@ impl Producer {
         }
     }
 
-    /// Takes no more events, and waits until every event has its answer.
+    /// Takes no more events, and waits until every event has its answer, which takes the delivery
+    /// timeout at most. Dropping this future is like dropping the producer.
     pub async fn close(self) {
+        self.close_lanes().join_all().await;
+    }
+
+    /// Takes no more events, and waits so long for the answers. Then every event without one is told
+    /// so: [`ClientError::Unknown`] if it may have reached the broker, [`ClientError::Closed`] if it
+    /// has not left. When this returns, every delivery has resolved.
+    ///
+    /// # Errors
+    /// [`ClientError::Timeout`] where the time was not enough.
+    pub async fn close_within(self, limit: Duration) -> Result<(), ClientError> {
+        let mut lanes = self.close_lanes();
+        let answered = async { while lanes.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, answered).await.is_ok() {
+            return Ok(());
+        }
+        // Those on their way resolve with their lane, which knows what was sent.
+        lanes.shutdown().await;
+        self.open_queues().for_each(|queue| queue.fail(&ClientError::Closed));
+        Err(ClientError::Timeout { what: "closing the producer", after: limit })
+    }
+
+    fn close_lanes(&self) -> JoinSet<()> {
         self.open_queues().for_each(|queue| queue.close());
-        let lanes = std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner));
-        lanes.join_all().await;
+        std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The partition that this producer's next event like `event` goes to.

@@ -155,6 +155,15 @@ impl Window {
     }
 }
 
+impl Drop for Window {
+    /// A lane that is ended says what it knows: what was never written was not judged.
+    fn drop(&mut self) {
+        for batch in self.batches.drain(..) {
+            batch.ticket.resolve(Err(batch.uncertain(&ClientError::Closed)));
+        }
+    }
+}
+
 impl InFlight {
     /// `why`, unless the batch may have been judged all the same.
     fn uncertain(&self, why: &ClientError) -> ClientError {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use weir_client::{Client, ClientConfig, Event, Secret};
 use weir_wire::fault::{Code, Fault};
 use weir_wire::frame::{self, ALPN, CLIENT_FRAME, FrameHeader, HEADER_BYTES};
-use weir_wire::ids::TopicName;
+use weir_wire::ids::{Timestamp, TopicName};
 use weir_wire::proto::client_frame::Kind as Ask;
 use weir_wire::proto::server_frame::Kind as Answer;
 use weir_wire::proto::{self, ClientFrame, ServerFrame, publish_answer};
@@ -145,6 +145,17 @@ impl FakeBroker {
         self.shared.growth.send_modify(|ticks| *ticks += 1);
     }
 
+    /// Puts events with these timestamps into a log, their values the same in text.
+    pub fn fill_timed(&self, partition: u32, times: &[u64]) {
+        let event = |millis: &u64| Event {
+            timestamp: Timestamp(*millis),
+            value: Some(millis.to_string().into()),
+            ..Event::default()
+        };
+        self.shelf().append(partition, times.iter().map(event).collect());
+        self.shared.growth.send_modify(|ticks| *ticks += 1);
+    }
+
     /// Goes away without a word to new connections; the old ones are told.
     pub fn stop(&self) {
         self.endpoint.close(VarInt::from_u32(0), b"");
@@ -250,7 +261,14 @@ impl Shared {
                 return;
             }
             let found = loop {
-                let found = self.shelf.lock().unwrap().read(request.partition, next);
+                let (missing, found) = {
+                    let shelf = self.shelf.lock().unwrap();
+                    (shelf.missing(request.partition, next), shelf.read(request.partition, next))
+                };
+                if let Some(fault) = missing {
+                    write(&mut send, Answer::Fault(fault.into()), Bytes::new()).await;
+                    return;
+                }
                 match found {
                     Some(found) => break found,
                     None if growth.changed().await.is_err() => return,

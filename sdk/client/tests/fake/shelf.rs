@@ -32,7 +32,11 @@ pub struct Shelf {
     /// The next sequence of each producer in each partition.
     expected: HashMap<(i64, u32), i32>,
     judged: HashMap<(i64, u32, i32), proto::Judged>,
+    /// What retention has left, per partition.
+    earliest: Vec<u64>,
     pub committed: HashMap<u32, u64>,
+    /// Every commit that came, in order: partition and offset.
+    pub commits: Vec<(u32, u64)>,
     pub seen: Vec<Seen>,
 }
 
@@ -44,7 +48,9 @@ impl Shelf {
             producers: 0,
             expected: HashMap::new(),
             judged: HashMap::new(),
+            earliest: vec![0; partitions as usize],
             committed: HashMap::new(),
+            commits: Vec::new(),
             seen: Vec::new(),
         }
     }
@@ -104,6 +110,7 @@ impl Shelf {
             chain_revision: 1,
             durability: proto::Durability::Durable.into(),
             duplicate: false,
+            consumed: false,
         };
         self.judged.insert(key, judged.clone());
         Ok(judged)
@@ -123,8 +130,24 @@ impl Shelf {
         first
     }
 
+    /// Retention removes the batches before `offset`, which begins one.
+    pub fn trim(&mut self, partition: u32, offset: u64) {
+        self.earliest[partition as usize] = offset;
+        self.logs[partition as usize].retain(|(next, _)| offset < *next);
+    }
+
+    /// Where nothing is to be read, and never will be.
+    pub fn missing(&self, partition: u32, offset: u64) -> Option<Fault> {
+        let (earliest, end) = (self.earliest[partition as usize], self.end(partition));
+        let sentence = format!("offset {offset} is not there: {earliest} to {end} is");
+        let is_there = (earliest..=end).contains(&offset);
+        (!is_there).then(|| Fault::new(Code::OffsetOutOfRange, sentence))
+    }
+
     fn end(&self, partition: u32) -> u64 {
-        self.logs[partition as usize].last().map_or(0, |(next, _)| *next)
+        self.logs[partition as usize]
+            .last()
+            .map_or(self.earliest[partition as usize], |(next, _)| *next)
     }
 
     /// The batch that has `offset`.
@@ -160,7 +183,9 @@ impl Shelf {
                     false => request.partitions,
                 };
                 let place = |partition: u32| match request.at.unwrap() {
-                    At::Edge(edge) if edge == Edge::Earliest as i32 => 0,
+                    At::Edge(edge) if edge == Edge::Earliest as i32 => {
+                        self.earliest[partition as usize]
+                    }
                     At::Edge(_) => self.end(partition),
                     At::TimestampMs(time) => self.first_since(partition, Timestamp(time)),
                 };
@@ -170,7 +195,9 @@ impl Shelf {
                 Answer::ListOffsets(proto::ListOffsetsAnswer { offsets: offsets.collect() })
             }
             Ask::CommitOffsets(request) => {
-                self.committed.extend(request.offsets.iter().map(|at| (at.partition, at.offset)));
+                let offsets = request.offsets.iter().map(|at| (at.partition, at.offset));
+                self.commits.extend(offsets.clone());
+                self.committed.extend(offsets);
                 Answer::CommitOffsets(proto::CommitOffsetsAnswer::default())
             }
             Ask::FetchOffsets(_) => {

@@ -18,6 +18,8 @@ pub struct BatchBuilder {
     /// Room for the head, then the records; empty before the first.
     bytes: Vec<u8>,
     count: u32,
+    /// The delta of the next event, if it leaves none out.
+    next_delta: u32,
     base_timestamp: i64,
     max_timestamp: i64,
     producer: Option<(ProducerId, ProducerEpoch, Sequence)>,
@@ -30,6 +32,13 @@ impl BatchBuilder {
     /// # Panics
     /// If one event has 2 GiB; the event limit is far below.
     pub fn push(&mut self, record: &Record<'_>) {
+        let delta = self.next_delta;
+        self.push_at(delta, record);
+    }
+
+    /// The same, with an offset delta that may leave some out: for [`sieve`](super::sieve).
+    pub(super) fn push_at(&mut self, delta: u32, record: &Record<'_>) {
+        self.next_delta = delta;
         if self.bytes.is_empty() {
             self.bytes.resize(BATCH_HEADER_BYTES, 0);
         }
@@ -44,7 +53,7 @@ impl BatchBuilder {
         varint::write(out, length(record_bytes));
         out.push(0);
         varint::write(out, timestamp - self.base_timestamp);
-        varint::write(out, self.count.into());
+        varint::write(out, delta.into());
         write_bytes(out, record.key);
         write_bytes(out, record.value);
         varint::write(out, length(record.headers.len()));
@@ -53,6 +62,7 @@ impl BatchBuilder {
             write_bytes(out, value);
         }
         self.count += 1;
+        self.next_delta = delta + 1;
     }
 
     /// How many events there are.
@@ -110,7 +120,7 @@ impl BatchBuilder {
             is_control: false,
             is_transactional: false,
             is_log_append_time: false,
-            last_offset_delta: self.count - 1,
+            last_offset_delta: self.next_delta - 1,
             base_timestamp: self.base_timestamp,
             max_timestamp: self.max_timestamp,
             producer_id: id,
@@ -132,6 +142,11 @@ impl BatchBuilder {
         batch
     }
 
+    /// Ends the batch with this offset delta, if its last event's is less.
+    pub(super) fn end_at(&mut self, last_offset_delta: u32) {
+        self.next_delta = self.next_delta.max(last_offset_delta + 1);
+    }
+
     /// Forgets the events and the producer; keeps the buffer.
     pub fn clear(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
@@ -149,7 +164,7 @@ impl BatchBuilder {
             .map(|(name, value)| field_bytes(Some(name.as_bytes())) + field_bytes(value))
             .sum();
         1 + varint::encoded_bytes(timestamp - base_timestamp)
-            + varint::encoded_bytes(self.count.into())
+            + varint::encoded_bytes(self.next_delta.into())
             + field_bytes(record.key)
             + field_bytes(record.value)
             + varint::encoded_bytes(length(record.headers.len()))

@@ -37,7 +37,8 @@ pub struct BatchHeader {
     pub is_transactional: bool,
     /// Bit 3: timestamps are the broker's append time.
     pub is_log_append_time: bool,
-    /// Offset of the last record minus base offset.
+    /// Offset of the last record that the batch was made with, minus base offset. A publisher's
+    /// is `records - 1`; where records were taken out it stays as it was, as Kafka's cleaner has it.
     pub last_offset_delta: u32,
     /// What the records' timestamp deltas are added to, in milliseconds.
     pub base_timestamp: i64,
@@ -77,7 +78,7 @@ impl BatchHeader {
             .ok_or(BatchError::Attributes(attributes))?;
         let records = i32::from_be_bytes(field(head, 57));
         let last_offset_delta = i32::from_be_bytes(field(head, 23));
-        if records < 1 || last_offset_delta != records - 1 {
+        if records < 1 || last_offset_delta < records - 1 {
             return Err(BatchError::Count { records, last_offset_delta });
         }
         let header = Self {
@@ -99,6 +100,11 @@ impl BatchHeader {
         };
         header.check_producer().map_err(BatchError::Producer)?;
         Ok(header)
+    }
+
+    /// Whether there is a record for each offset from the first to the last.
+    pub fn is_dense(&self) -> bool {
+        self.last_offset_delta == self.records - 1
     }
 
     fn check_producer(&self) -> Result<(), &'static str> {

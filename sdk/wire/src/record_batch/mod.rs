@@ -9,7 +9,7 @@
 //! 17 CRC-32C u32 of all that follows it
 //! 21 attributes i16: bits 0-2 compression (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd)
 //!                    bit 3 log append time | bit 4 transactional | bit 5 control | others 0
-//! 23 last offset delta i32 = records - 1
+//! 23 last offset delta i32 = records - 1; more where records were taken out later
 //! 27 base timestamp i64          | 35 max timestamp i64
 //! 43 producer id i64, or -1      | 51 producer epoch i16, or -1 | 53 base sequence i32, or -1
 //! 57 records i32
@@ -21,13 +21,15 @@
 //! ```
 //! The road of a batch that comes in: [`RecordBatch::parse`] (whole, and its checksum right), then
 //! [`RecordBatch::open`] (decompressed, every record checked, once), then [`Records::iter`]
-//! (no error, no allocation, no copy). [`BatchBuilder`] is the way out.
+//! (no error, no allocation, no copy). [`BatchBuilder`] is the way out. A batch from a log goes through
+//! [`RecordBatch::open_stored`]: [`sieve`] may have taken records out of it, whose offsets stay empty.
 //!
 //! Promises: any bytes are answered with a batch or with the rule they break; nothing is allocated
 //! beyond [`BatchLimits`]. The header's max timestamp is not believed: [`Records::max_timestamp`]
 //! comes from the records.
 //! Not here on purpose: the formats v0 and v1, transactions, and what a control batch means.
 
+mod sieve;
 mod builder;
 mod reader;
 mod compression;
@@ -44,6 +46,7 @@ pub use builder::BatchBuilder;
 pub use error::BatchError;
 pub use header::{BATCH_HEADER_BYTES, BatchHeader, stamp};
 pub use reader::{RecordBatch, Records};
+pub use sieve::sieve;
 
 /// An event that owns its bytes (cheap to clone: slices of shared buffers).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -59,10 +59,22 @@ impl RecordBatch {
         &self.bytes
     }
 
-    /// Decompresses if need be, and checks every record.
+    /// Decompresses if need be, and checks every record. A batch whose offsets have gaps is refused:
+    /// no publisher counts so.
     ///
     /// Records that are not compressed are not copied: the result shares the batch's bytes.
     pub fn open(&self, limits: &BatchLimits) -> Result<Records, BatchError> {
+        if !self.header.is_dense() {
+            let BatchHeader { records, last_offset_delta, .. } = self.header;
+            let (records, last_offset_delta) = (records as i32, last_offset_delta as i32);
+            return Err(BatchError::Count { records, last_offset_delta });
+        }
+        self.open_stored(limits)
+    }
+
+    /// The same for a batch from a log, from which records may have been taken since it was
+    /// published ([`sieve`](super::sieve)): offset deltas rise, and may leave some out.
+    pub fn open_stored(&self, limits: &BatchLimits) -> Result<Records, BatchError> {
         let BatchHeader { total_bytes, records, compression, .. } = self.header;
         if total_bytes > limits.batch_bytes_max {
             let bytes_max = limits.batch_bytes_max;
@@ -100,16 +112,19 @@ pub struct Records {
 
 impl Records {
     fn check(body: Bytes, header: &BatchHeader, limits: &BatchLimits) -> Result<Self, BatchError> {
-        let BatchHeader { records: count, base_timestamp, .. } = *header;
+        let BatchHeader { records: count, base_timestamp, last_offset_delta, .. } = *header;
+        let mut least_delta = 0;
         let mut rest = &body[..];
         let mut max_timestamp = Timestamp(0);
         let mut has_reserved_header = false;
         for index in 0..count {
             let invalid = |rule| BatchError::Record { index, rule };
             let record = read_record(&mut rest, base_timestamp).map_err(invalid)?;
-            if record.offset_delta != index {
-                return Err(invalid("offset deltas count up from 0 without a gap"));
+            if record.offset_delta < least_delta || last_offset_delta < record.offset_delta {
+                return Err(invalid("offset deltas rise, up to that of the last record"));
             }
+            // Does not overflow: the last delta is a positive i32.
+            least_delta = record.offset_delta + 1;
             let headers = check_headers(record.headers).map_err(invalid)?;
             let bytes = headers.bytes
                 + record.key.map_or(0, <[u8]>::len)

@@ -98,7 +98,7 @@ fn records_that_are_wrong() {
     check(
         &sealed(0, 2, &[good, good].concat()),
         expect![
-            "event 1 of the record batch is invalid: offset deltas count up from 0 without a gap"
+            "event 1 of the record batch is invalid: offset deltas rise, up to that of the last record"
         ],
     );
     check(

@@ -93,13 +93,13 @@ async fn what_a_younger_weir_wrote_is_refused_and_not_cut() {
         let control_bytes = control.bytes - control.data.len();
         let length = bytes[61..].windows(4).position(|four| four == b"\0\0WE").unwrap();
         // Behind the key stands the body's length, of two bytes here; then its version.
-        bytes[61 + length + 6] = 3;
+        bytes[61 + length + 6] = 4;
         let crc = crc32c::crc32c(&bytes[21..control_bytes]);
         bytes[17..21].copy_from_slice(&crc.to_be_bytes());
         fs::write(last, bytes).unwrap();
     })
     .await;
-    assert!(matches!(error, OpenError::Version { version: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::Version { version: 4, .. }), "{error}");
 }
 
 #[tokio::test]
