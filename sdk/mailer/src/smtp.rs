@@ -226,8 +226,9 @@ impl Smtp {
 /// What a failure means.
 fn decide(stage: Stage, kind: Kind, reason: String) -> Outcome {
     match (stage, kind) {
-        // RFC 4954: these speak of who we are, whenever they come.
-        (_, Kind::Permanent(530 | 534 | 535 | 538)) => {
+        // RFC 4954: these speak of who we are, whenever they come. (503 is what some say where a
+        // password is missing, and it is never about one mail.)
+        (_, Kind::Permanent(503 | 530 | 534 | 535 | 538)) => {
             Outcome::Stop { reason: format!("{reason}; look at user and password") }
         }
         (Stage::Letter, Kind::Permanent(_) | Kind::Incapable) => {

@@ -342,7 +342,7 @@ async fn a_wrong_certificate_name_password_or_server_ends_the_mailer_and_nothing
         ends_with(&elsewhere, elsewhere.options(security, PASSWORD), "certificate").await;
         let mut anonymous = guarded.options(security, PASSWORD);
         anonymous.credentials = None;
-        ends_with(&guarded, anonymous, "530").await;
+        ends_with(&guarded, anonymous, "503").await;
     }
     // A server, or somebody between, that offers no TLS gets neither password nor mail.
     let plain = Guarded::start(Security::Plain, "127.0.0.1");
