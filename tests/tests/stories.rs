@@ -4,6 +4,7 @@
 mod stories {
     mod check;
     mod dead_letters;
+    mod delivery;
     mod demo;
     mod doors;
     mod flights;
@@ -14,5 +15,6 @@ mod stories {
     mod plugin_test;
     mod sinks;
     mod stock;
+    mod transform;
     mod wrong_things;
 }

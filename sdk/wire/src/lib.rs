@@ -6,11 +6,13 @@
 
 pub mod admin;
 pub mod dead_letter;
+pub mod filter;
 pub mod record_batch;
 pub mod frame;
 pub mod fault;
 pub mod verdict;
 pub mod partitioner;
+pub mod retention;
 pub mod keyspace;
 pub mod ids;
 /// The control frames, generated from `proto/weir.proto` by `cargo xtask codegen`.

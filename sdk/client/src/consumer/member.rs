@@ -348,6 +348,7 @@ impl Working {
                 partition,
                 reading,
                 next,
+                given: next,
                 until,
                 ready: ready.clone(),
                 was_open: false,
