@@ -13,6 +13,7 @@ mod stories {
     mod migration;
     mod operators;
     mod plugin_test;
+    mod sinks;
     mod stock;
     mod transform;
     mod wrong_things;
