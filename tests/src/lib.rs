@@ -9,6 +9,7 @@ pub mod simulation;
 pub mod schedules;
 pub mod bed;
 pub mod load;
+pub mod service;
 pub mod broker;
 pub mod strace;
 pub mod machine;

@@ -4,6 +4,7 @@
 mod stories {
     mod check;
     mod dead_letters;
+    mod delivery;
     mod demo;
     mod doors;
     mod flights;
@@ -13,6 +14,7 @@ mod stories {
     mod operators;
     mod plugin_test;
     mod retention;
+    mod sinks;
     mod stock;
     mod transform;
     mod wrong_things;
