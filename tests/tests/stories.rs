@@ -3,15 +3,18 @@
 
 mod stories {
     mod check;
+    mod churn;
     mod dead_letters;
     mod demo;
     mod doors;
     mod flights;
     mod groups;
+    mod leaving;
     mod lifecycle;
     mod migration;
     mod operators;
     mod plugin_test;
+    mod replay;
     mod stock;
     mod wrong_things;
 }
