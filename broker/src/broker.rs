@@ -12,6 +12,7 @@ use weir_partition::Partition;
 use weir_views::store::Store;
 use weir_wire::fault::{Code, Fault};
 
+use crate::cleaner::Cleaner;
 use crate::control::Control;
 use crate::desk::Desk;
 use crate::groups::Groups;
@@ -102,11 +103,14 @@ impl Broker {
             topics.start_relays(&topic);
         }
         tokio::spawn(Arc::clone(&groups).watch(stopping.clone()));
+        let cleaner = Arc::new(Cleaner::new(Arc::clone(&registry), Arc::clone(&topics.router)));
+        tokio::spawn(Arc::clone(&cleaner).run(stopping.clone()));
         let control = Arc::new(Control::new(
             Arc::clone(&registry),
             Arc::clone(&topics),
             plugins,
             Arc::clone(&groups),
+            cleaner,
             clock,
         ));
         let office = Arc::new(Office::new(desk, token, producer_ids, Arc::clone(&groups)));

@@ -13,7 +13,7 @@ use serde::Serialize;
 use weir_log::GROUP_BYTES_MAX;
 use weir_log::commit::Identity;
 use weir_log::disk::RealDisk;
-use weir_log::segment::{OpenError, Verified, verify};
+use weir_log::segment::{Found, OpenError, Placed, Verified, verify};
 use weir_views::catalog::{CATALOG_TOPIC, CATALOG_TOPIC_ID, Catalog, CatalogChange, Topic};
 use weir_views::offsets::{CommittedOffsets, OFFSETS_TOPIC, OFFSETS_TOPIC_ID, OffsetChange};
 use weir_views::partition::PartitionView;
@@ -136,16 +136,16 @@ fn internal<T: serde::de::DeserializeOwned>(
 ) -> Option<u64> {
     let identity = Identity { topic: id, partition: PartitionId(0) };
     let mut unreadable = None;
-    let verified =
-        verify(
-            &RealDisk,
-            &log_dir.join(name).join("0"),
-            identity,
-            |stored, _, _| match changes_in::<T>(&stored.commit) {
-                Ok(changes) => changes.into_iter().for_each(&mut fold),
-                Err(fault) => unreadable = Some(format!("position {}: {fault}", stored.position)),
-            },
-        );
+    let verified = verify(&RealDisk, &log_dir.join(name).join("0"), identity, |found| {
+        let (Found::Left(placed) | Found::Commit(placed)) = found else { return };
+        let Placed { stored, .. } = placed;
+        match changes_in::<T>(&stored.commit) {
+            Ok(changes) => changes.into_iter().for_each(&mut fold),
+            Err(fault) => {
+                unreadable = Some(format!("position {}: {fault}", stored.position));
+            }
+        }
+    });
     let damage_before = findings.damage.len();
     let verified = findings.log(name, may_be_new, verified);
     findings.damage.extend(unreadable.map(|why| format!("{name}: {why}")));
@@ -185,7 +185,7 @@ impl Findings {
                 self.logs.push(LogFindings {
                     log: name.to_owned(),
                     commits: verified.end.0 - verified.earliest.0,
-                    events: verified.next_offset.0,
+                    events: verified.next_offset.0 - verified.start.0,
                     segments: verified.segments,
                     bytes: verified.bytes,
                 });
@@ -266,7 +266,30 @@ impl Place<'_> {
         let mut resumed = checkpoint.map(|checkpoint| PartitionView::restore(Some(checkpoint)));
         let mut folded = PartitionView::restore(None);
         let (mut emitted, mut sentences) = (BTreeMap::new(), Vec::new());
-        let verified = verify(&RealDisk, &folder, identity, |stored, _, _| {
+        let verified = verify(&RealDisk, &folder, identity, |found| {
+            let stored = match found {
+                Found::Snapshot(snapshot) => {
+                    // A start would drop it, too.
+                    resumed.take_if(|resumed| resumed.next() < snapshot.position);
+                    match PartitionView::unpack(&snapshot.view) {
+                        Ok(view) => folded = view,
+                        Err(error) => sentences.push(format!("{name}: {error}")),
+                    }
+                    return;
+                }
+                Found::Left(placed) => {
+                    if let Err(why) = note_causes(&placed.stored.commit.data, arrived) {
+                        let at = placed.stored.position;
+                        sentences.push(format!("{name}: position {at}: {why}"));
+                    }
+                    return;
+                }
+                Found::Commit(placed) => placed.stored,
+            };
+            if stored.position != folded.next() {
+                // The snapshot was no view, and that was said.
+                return;
+            }
             folded.apply(stored.position, &stored.commit);
             if let Some(resumed) = &mut resumed
                 && stored.position >= resumed.next()

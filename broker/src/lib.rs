@@ -18,6 +18,7 @@ mod admin;
 pub mod broker;
 mod check;
 pub mod control;
+mod cleaner;
 mod topics;
 pub mod listen;
 mod session;

@@ -51,7 +51,8 @@ impl Subscription {
             let end = tail.borrow_and_update().clone();
             let fetched = self.partition.log().fetch(self.next, self.chunk_bytes).await;
             let Fetched { batches, next, high_watermark } = fetched.map_err(unreadable)?;
-            if !batches.is_empty() {
+            // Without batches where everything up to there was cleaned away: the consumer goes on behind.
+            if self.next < next {
                 self.next = next;
                 return Ok(Some((batches, next, high_watermark)));
             }

@@ -171,7 +171,8 @@ impl Topics {
             admin::Durability::Durable => weir_log::segment::Durability::Durable,
             admin::Durability::Os => weir_log::segment::Durability::Os,
         };
-        let options = Options { durability, may_create, ..Options::default() };
+        let segment_bytes = weir_partition::segment_bytes(&record.retention());
+        let options = Options { durability, may_create, segment_bytes, ..Options::default() };
         let machine = self.machine.clone();
         let open = move || SegmentLog::open(&machine, &dir, identity, options);
         self.machine

@@ -48,6 +48,8 @@ impl Bed {
             durability: Default::default(),
             retention_ms: None,
             retention_bytes: None,
+            cleanup: Default::default(),
+            segment_bytes: None,
         };
         self.admin.create_topic(&spec).await.unwrap();
     }

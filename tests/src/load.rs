@@ -115,6 +115,8 @@ pub async fn create_topic(admin: &Admin, name: &str, partitions: u32, durability
         durability,
         retention_ms: None,
         retention_bytes: None,
+        cleanup: Default::default(),
+        segment_bytes: None,
     };
     let exists = |error: &AdminError| (error.code() == Some("topic-exists")).then_some(());
     insist("a topic", exists, async || admin.create_topic(&spec).await.map(drop)).await;

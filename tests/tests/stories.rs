@@ -16,5 +16,6 @@ mod stories {
     mod plugin_test;
     mod replay;
     mod stock;
+    mod transform;
     mod wrong_things;
 }

@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use weir_wire::ids::{Offset, Position, Timestamp};
+use weir_wire::record_batch::{BatchLimits, RecordBatch, sieve};
 
 use crate::commit::fixture::{Worker, as_stored};
 use crate::commit::{Commit, Kind, Stored};
-use crate::{AppendError, PartitionLog, ReadError, Stop};
+use crate::{AppendError, CleanError, Cleaning, PartitionLog, ReadError, Sieve, Stop, Stretch};
 
 /// One implementation under test.
 pub(crate) trait Subject {
@@ -31,7 +33,8 @@ macro_rules! suite {
             bytes_max_is_kept_but_for_the_first,
             times_are_found_in_the_middle_of_a_batch,
             what_is_not_there_is_out_of_range,
-            trimming_forgets_from_the_front_and_never_the_end,
+            a_cleaned_log_has_what_the_sieve_left_and_all_behind,
+            what_lies_before_the_start_is_out_of_range,
             a_closed_log_answers_closed,
             a_reopened_log_is_the_same,
             readers_follow_a_writer,
@@ -188,30 +191,163 @@ pub(crate) async fn what_is_not_there_is_out_of_range(subject: &mut impl Subject
     assert_eq!(answer, Err(ReadError::OutOfRange { asked: 3, earliest: 0, tail: 2 }));
 }
 
-pub(crate) async fn trimming_forgets_from_the_front_and_never_the_end(subject: &mut impl Subject) {
-    let (log, mut worker) = (subject.open(), Worker::new());
-    let mut stored = Vec::new();
-    for _ in 0..20 {
-        stored.extend(put(&log, worker.position, &[worker.clone().commit(&[1, 2], 300)]).await);
-        worker.commit(&[1, 2], 300);
-    }
-    let bytes = log.stored_bytes();
-    let earliest = log.trim(Position(11)).await.unwrap();
-    assert!(Position(1) < earliest && earliest <= Position(11), "{earliest}");
-    assert_eq!(log.earliest(), (earliest, Offset((earliest.0 - 1) * 2)));
-    assert!(log.stored_bytes() < bytes);
-    let answer = log.read(Position(earliest.0 - 1), 1).await;
-    assert!(matches!(answer, Err(ReadError::OutOfRange { .. })), "{answer:?}");
-    assert_eq!(read_all(&log).await, stored[earliest.0 as usize - 1..]);
+/// Leaves the first event of every commit at an odd position, and the verdicts of those at even ones
+/// that `keeps` names.
+#[derive(Debug)]
+pub(crate) struct Odd {
+    pub(crate) keeps: Vec<Position>,
+}
 
-    let earliest = log.trim(Position(u64::MAX)).await.unwrap();
-    assert!(earliest < Position(21), "the last commit stays");
-    let log = subject.reopen(log);
-    assert_eq!(log.earliest().0, earliest);
-    let mut expected = stored[earliest.0 as usize - 1..].to_vec();
-    expected.extend(put(&log, worker.position, &[worker.clone().commit(&[7], 10)]).await);
-    assert_eq!(read_all(&log).await, expected);
-    assert_eq!(log.offset_at(Timestamp(7)).await.unwrap(), Offset(40));
+impl Sieve for Odd {
+    fn wants(&self, _: &Stretch) -> bool {
+        true
+    }
+
+    fn keep(&mut self, Stored { position, commit }: Stored) -> Result<Option<Commit>, String> {
+        let none = Commit::empty(commit.kind, commit.time, commit.chain, commit.first_offset);
+        if position.0.is_multiple_of(2) || commit.data.is_empty() {
+            let verdicts = commit.verdicts;
+            return Ok(self.keeps.contains(&position).then_some(Commit { verdicts, ..none }));
+        }
+        let limits = BatchLimits::default();
+        let batch = RecordBatch::parse(commit.data).unwrap();
+        let data = sieve(&batch, &limits, |record| record.offset_delta == 0).unwrap().unwrap();
+        let max_timestamp = commit.max_timestamp;
+        Ok(Some(Commit { events: 1, max_timestamp, data, ..none }))
+    }
+}
+
+/// Cleans up to the last stretch that ends at `at_most` or before; gives its end.
+pub(crate) async fn clean_odd(log: &impl PartitionLog, at_most: u64, keeps: &[u64]) -> Position {
+    let mut sealed = log.stretches().into_iter().filter(|stretch| stretch.is_sealed);
+    let end = sealed.rfind(|stretch| stretch.end.0 <= at_most).expect("one is sealed");
+    let cleaning = Cleaning {
+        below: end.end,
+        start: log.earliest().1,
+        view: vec![Bytes::from_static(b"all before"), Bytes::from(end.end.to_string())],
+        note: Bytes::from_static(b"{}"),
+        sieve: Box::new(Odd { keeps: keeps.iter().copied().map(Position).collect() }),
+    };
+    log.clean(cleaning).await.expect("it can be cleaned");
+    end.end
+}
+
+/// Every offset that a consumer finds, from the start to the high watermark.
+pub(crate) async fn offsets(log: &impl PartitionLog) -> Vec<u64> {
+    let (mut from, mut all) = (log.earliest().1, Vec::new());
+    let end = log.tail().borrow().offset;
+    while from < end {
+        let fetched = log.fetch(from, 700).await.expect("the log reads");
+        assert!(from < fetched.next, "a fetch below the tail goes on");
+        for batch in fetched.batches {
+            let batch = RecordBatch::parse(batch).unwrap();
+            let base = batch.header().base_offset as u64;
+            let records = batch.open_stored(&BatchLimits::default()).unwrap();
+            let found = records.iter().map(|record| base + u64::from(record.offset_delta));
+            all.extend(found.filter(|offset| from.0 <= *offset));
+        }
+        from = fetched.next;
+    }
+    all
+}
+
+pub(crate) async fn a_cleaned_log_has_what_the_sieve_left_and_all_behind(
+    subject: &mut impl Subject,
+) {
+    let (mut log, mut worker) = (subject.open(), Worker::new());
+    let mut stored = Vec::new();
+    for at in 1..=20 {
+        // Two events each; timestamps 10, 11, 20, 21, ...
+        let commit = worker.commit(&[at * 10, at * 10 + 1], 300);
+        stored.extend(put(&log, Position(at), &[commit]).await);
+    }
+    assert_eq!(log.snapshot().await.unwrap(), None);
+    let (bytes, tail) = (log.stored_bytes(), log.tail().borrow().clone());
+    let mut below = clean_odd(&log, 11, &[4]).await;
+    assert!(Position(5) < below && below <= Position(11), "{below}");
+    for round in 0..2 {
+        for _ in 0..2 {
+            assert_eq!(log.earliest(), (below, Offset(0)));
+            assert_eq!(*log.tail().borrow(), tail);
+            assert!(log.stored_bytes() < bytes);
+            let snapshot = log.snapshot().await.unwrap().unwrap();
+            assert_eq!(snapshot.position, below);
+            assert_eq!(snapshot.view.concat(), format!("all before{below}").into_bytes());
+
+            // What was left stands at its old place; what was not is nowhere.
+            let left = &log.read(Position(3), usize::MAX).await.unwrap()[..];
+            assert_eq!((left.len(), left[0].position, left[0].commit.events), (1, Position(3), 1));
+            let verdicts = &log.read(Position(4), 1).await.unwrap()[0].commit;
+            assert_eq!((verdicts.events, verdicts.verdicts.len()), (0, 2));
+            let gone = log.read(Position(2), 1).await;
+            assert!(matches!(gone, Err(ReadError::OutOfRange { .. })), "{gone:?}");
+            assert_eq!(read_all(&log).await, stored[below.0 as usize - 1..]);
+
+            let expected = (0..40).filter(|offset| {
+                let position = offset / 2 + 1;
+                below.0 <= position || (position % 2 == 1 && offset % 2 == 0)
+            });
+            let expected: Vec<u64> = expected.collect();
+            assert_eq!(offsets(&log).await, expected);
+            // Timestamp 21 was of offset 3, which went; the next that is as late is offset 4.
+            assert_eq!(log.offset_at(Timestamp(21)).await.unwrap(), Offset(4));
+            assert_eq!(log.offset_at(Timestamp(205)).await.unwrap(), Offset(40));
+            log = subject.reopen(log);
+        }
+        if round == 0 {
+            // Cleaning goes on from where it was, and thins out again what it left.
+            below = clean_odd(&log, 16, &[4]).await;
+        }
+    }
+    let again = put(&log, Position(21), &[worker.commit(&[500], 10)]).await;
+    assert_eq!(read_all(&log).await.last(), again.last());
+}
+
+pub(crate) async fn what_lies_before_the_start_is_out_of_range(subject: &mut impl Subject) {
+    let (log, mut worker) = (subject.open(), Worker::new());
+    for at in 1..=20 {
+        put(&log, Position(at), &[worker.commit(&[at], 300)]).await;
+    }
+    let mut sealed = log.stretches().into_iter().filter(|stretch| stretch.is_sealed);
+    let end = sealed.rfind(|stretch| stretch.end.0 <= 12).unwrap();
+    let cleaning = |start| Cleaning {
+        below: end.end,
+        start,
+        view: vec![],
+        note: Bytes::new(),
+        sieve: Box::new(Nothing),
+    };
+    log.clean(cleaning(end.next_offset)).await.unwrap();
+    let mut log = log;
+    for _ in 0..2 {
+        assert_eq!(log.earliest(), (end.end, end.next_offset));
+        let before = Offset(end.next_offset.0 - 1);
+        let answer = log.fetch(before, 1).await;
+        assert!(matches!(answer, Err(ReadError::OutOfRange { .. })), "{answer:?}");
+        assert_eq!(log.offset_at(Timestamp(0)).await.unwrap(), end.next_offset);
+        assert_eq!(offsets(&log).await.len() as u64, 20 - end.next_offset.0);
+        log = subject.reopen(log);
+    }
+    // The start never falls, and nothing is cleaned that is not sealed.
+    let answer = log.clean(cleaning(Offset(0))).await;
+    assert!(matches!(answer, Err(CleanError::Failed(_))), "{answer:?}");
+    let unsealed = Cleaning { below: log.tail().borrow().position, ..cleaning(end.next_offset) };
+    let answer = log.clean(unsealed).await;
+    assert!(matches!(answer, Err(CleanError::Failed(_))), "{answer:?}");
+}
+
+/// Leaves nothing.
+#[derive(Debug)]
+struct Nothing;
+
+impl Sieve for Nothing {
+    fn wants(&self, _: &Stretch) -> bool {
+        false
+    }
+
+    fn keep(&mut self, _: Stored) -> Result<Option<Commit>, String> {
+        unreachable!("nothing is wanted")
+    }
 }
 
 pub(crate) async fn a_closed_log_answers_closed(subject: &mut impl Subject) {
@@ -222,7 +358,8 @@ pub(crate) async fn a_closed_log_answers_closed(subject: &mut impl Subject) {
     let tail = log.tail().borrow().clone();
     assert_eq!((tail.position, tail.stopped), (Position(2), Some(Stop::Closed)));
     assert_eq!(log.append(Position(2), vec![]).await, Err(AppendError::Closed));
-    assert_eq!(log.trim(Position(1)).await, Err(AppendError::Closed));
+    assert_eq!(log.seal().await, Err(AppendError::Closed));
+    assert_eq!(log.snapshot().await, Err(ReadError::Closed));
     assert_eq!(log.close().await, Err(AppendError::Closed));
     assert_eq!(log.read(Position(1), 1).await, Err(ReadError::Closed));
     assert_eq!(log.fetch(Offset(0), 1).await, Err(ReadError::Closed));

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 pub mod segment;
+pub mod cleaning;
 pub mod simulated_disk;
 pub mod disk;
 pub mod blocking;
@@ -22,6 +23,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 use weir_wire::ids::{Offset, Position, Timestamp};
 
+pub use cleaning::{CleanError, Cleaning, Sieve, Snapshot, Stretch};
 pub use commit::{Commit, Identity, Stored};
 
 /// One partition's log. All implementations pass the suite in `conformance`.
@@ -45,26 +47,39 @@ pub trait PartitionLog: Send + Sync + 'static {
     /// log may be waiting for that borrow's end.
     fn tail(&self) -> watch::Receiver<Tail>;
 
-    /// The first position and offset still there.
+    /// The position from which on every commit is there, which is where a fold begins if it has the
+    /// [`snapshot`](Self::snapshot); and the first offset that may be fetched.
     fn earliest(&self) -> (Position, Offset);
 
     /// Commits from `from` on, in order: at least one unless `from` is the tail, then as many as
-    /// fit in `bytes_max`.
+    /// fit in `bytes_max`. Before the earliest position, exactly the one at `from`, as a cleaning left
+    /// it; `OutOfRange` if nothing was left.
     fn read(
         &self,
         from: Position,
         bytes_max: usize,
     ) -> BoxFuture<'_, Result<Vec<Stored>, ReadError>>;
 
-    /// Record batches as stored, from the one that holds `from` on: at least one unless `from` is
-    /// the high watermark, then as many as fit in `bytes_max`.
+    /// Record batches as stored, from the one that holds `from` on, or the next that is there: at
+    /// least one unless none is, then as many as fit in `bytes_max`. Offsets may have gaps where
+    /// events were cleaned away; [`Fetched::next`] goes over them.
     fn fetch(&self, from: Offset, bytes_max: usize) -> BoxFuture<'_, Result<Fetched, ReadError>>;
 
     /// The first offset whose event's own timestamp is `at` or later; the high watermark if none.
     fn offset_at(&self, at: Timestamp) -> BoxFuture<'_, Result<Offset, ReadError>>;
 
-    /// Forgets whole segments that lie below `below`; returns what is now the earliest position.
-    fn trim(&self, below: Position) -> BoxFuture<'_, Result<Position, AppendError>>;
+    /// The log's stretches, oldest first; the last is the one that is appended to.
+    fn stretches(&self) -> Vec<Stretch>;
+
+    /// Begins a new stretch, so that what is stored by now can be cleaned.
+    fn seal(&self) -> BoxFuture<'_, Result<(), AppendError>>;
+
+    /// Replaces everything before a position by what it adds up to and what a sieve leaves of it. Done as
+    /// a whole or, after a crash too, not at all; appends and reads go on meanwhile. One at a time.
+    fn clean(&self, cleaning: Cleaning) -> BoxFuture<'_, Result<(), CleanError>>;
+
+    /// What the commits before the earliest position add up to; `None` if none were cleaned away.
+    fn snapshot(&self) -> BoxFuture<'_, Result<Option<Snapshot>, ReadError>>;
 
     /// Bytes stored.
     fn stored_bytes(&self) -> u64;

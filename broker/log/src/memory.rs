@@ -14,7 +14,10 @@ use tokio::sync::watch;
 use weir_wire::ids::{Offset, Position, Timestamp};
 
 use crate::commit::{Chain, Commit, Encoder, Envelope, Identity, Stored};
-use crate::{AppendError, Fetched, PartitionLog, ReadError, Stop, Tail};
+use crate::{
+    AppendError, CleanError, Cleaning, Fetched, PartitionLog, ReadError, Snapshot, Stop, Stretch,
+    Tail,
+};
 
 /// See the module's text. All methods but the trait's are for tests.
 #[derive(Debug)]
@@ -24,9 +27,14 @@ pub struct MemoryLog {
     tail: watch::Sender<Tail>,
 }
 
-/// Invariant: `held` are the commits from `earliest` to the end of `chain`.
+/// Invariant: `held` are the commits from `earliest` to the end of `chain`; `left` lie before.
 #[derive(Debug)]
 struct State {
+    /// What cleanings left.
+    left: Vec<Envelope>,
+    snapshot: Option<Snapshot>,
+    /// The end of what was cleaned away.
+    cleaned_to: Chain,
     held: VecDeque<Envelope>,
     earliest: (Position, Offset),
     chain: Chain,
@@ -58,6 +66,9 @@ impl MemoryLog {
     ) -> Self {
         let tail = Tail { position: chain.position, offset: chain.offset, stopped: None };
         let state = State {
+            left: Vec::new(),
+            snapshot: None,
+            cleaned_to: Chain::beginning_at(identity, Position(0)),
             held,
             earliest,
             chain,
@@ -83,14 +94,19 @@ impl MemoryLog {
     /// yet durable, or less than the system said was durable.
     pub fn reopen_at(&self, tail: Position) -> Self {
         let state = self.lock();
-        let (mut chain, earliest) =
-            (Chain::beginning_at(self.identity, state.earliest.0), state.earliest);
+        let (mut chain, earliest) = (state.cleaned_to, state.earliest);
         let durable = state.held.iter().take_while(|held| held.link.position < tail);
         let held: VecDeque<_> = durable.cloned().collect();
         for envelope in &held {
             chain = chain.follow(envelope).expect("what is held was chained when it was appended");
         }
-        Self::holding(self.identity, held, earliest, chain)
+        let log = Self::holding(self.identity, held, earliest, chain);
+        {
+            let mut opened = log.lock();
+            (opened.left, opened.snapshot) = (state.left.clone(), state.snapshot.clone());
+            opened.cleaned_to = state.cleaned_to;
+        }
+        log
     }
 
     /// The next append answers `Broken` and stops the log, as a failed write does.
@@ -218,6 +234,12 @@ impl MemoryLog {
     fn read_now(&self, from: Position, bytes_max: usize) -> Result<Vec<Stored>, ReadError> {
         let state = self.readable()?;
         let (earliest, tail) = (state.earliest.0, self.tail.borrow().position);
+        let left = state.left.iter().find(|held| held.link.position == from);
+        if from < earliest
+            && let Some(left) = left
+        {
+            return Ok(vec![left.clone().open().map_err(|why| ReadError::corrupt(from, why))?]);
+        }
         if from < earliest || from > tail {
             return Err(ReadError::out_of_range(from.0, earliest.0, tail.0));
         }
@@ -241,22 +263,28 @@ impl MemoryLog {
             return Err(ReadError::out_of_range(from.0, earliest.0, high_watermark.0));
         }
         let first = state.held.partition_point(|held| held.next_offset() <= from);
+        let behind = |held: &&Envelope| from < held.next_offset();
+        let cleaned = state.left.iter().filter(behind);
         let mut left = bytes_max;
         let mut fetched = Fetched { batches: Vec::new(), next: from, high_watermark };
-        for envelope in self.durable(&state, first).filter(|held| !held.data.is_empty()) {
+        let all = cleaned.chain(self.durable(&state, first));
+        for envelope in all.filter(|held| !held.data.is_empty()) {
             if !fetched.batches.is_empty() && envelope.data.len() > left {
-                break;
+                return Ok(fetched);
             }
             left = left.saturating_sub(envelope.data.len());
             fetched.batches.push(envelope.data.clone());
             fetched.next = envelope.next_offset();
         }
+        fetched.next = high_watermark;
         Ok(fetched)
     }
 
     fn offset_at_now(&self, at: Timestamp) -> Result<Offset, ReadError> {
         let state = self.readable()?;
-        for envelope in self.durable(&state, 0) {
+        let start = state.earliest.1;
+        let all = state.left.iter().chain(self.durable(&state, 0));
+        for envelope in all.filter(|held| start < held.next_offset()) {
             let found = envelope.offset_at(at);
             let position = envelope.link.position;
             if let Some(offset) = found.map_err(|why| ReadError::corrupt(position, why))? {
@@ -266,20 +294,70 @@ impl MemoryLog {
         Ok(self.tail.borrow().offset)
     }
 
-    fn trim_now(&self, below: Position) -> Result<Position, AppendError> {
+    /// Every durable commit is a stretch of its own here; the last stays, as a segment would.
+    fn stretches_now(&self) -> Vec<Stretch> {
+        let state = self.lock();
+        let last = self.tail.borrow().position.0.saturating_sub(1);
+        let stretch = |held: &Envelope, is_clean| Stretch {
+            first: held.link.position,
+            end: held.link.position.next(),
+            first_offset: held.first_offset,
+            next_offset: held.next_offset(),
+            bytes: held.bytes as u64,
+            first_time: held.time,
+            last_time: held.time,
+            is_clean,
+            is_sealed: held.link.position.0 < last,
+        };
+        let left = state.left.iter().map(|held| stretch(held, true));
+        left.chain(self.durable(&state, 0).map(|held| stretch(held, false))).collect()
+    }
+
+    fn clean_now(&self, cleaning: Cleaning) -> Result<(), CleanError> {
+        let Cleaning { below, start, view, note, mut sieve } = cleaning;
+        let stretches = self.stretches_now();
         let mut guard = self.lock();
         let state = &mut *guard;
         if let Some(stop) = &state.stopped {
-            return Err(stop.clone().into());
+            return Err(CleanError::Stopped(stop.clone()));
         }
-        // Every commit is a segment of its own here; the last durable one stays.
-        let below = below.0.min(self.tail.borrow().position.0.saturating_sub(1));
-        while state.earliest.0.0 < below
-            && let Some(gone) = state.held.pop_front()
-        {
-            state.earliest = (gone.link.position.next(), gone.next_offset());
+        if start < state.earliest.1 {
+            return Err(CleanError::Failed(format!("offset {start} was cleaned away before")));
         }
-        Ok(state.earliest.0)
+        let ends_there = |stretch: &Stretch| stretch.is_sealed && stretch.end == below;
+        if below != state.earliest.0 && !stretches.iter().any(ends_there) {
+            return Err(CleanError::Failed(format!("no sealed stretch ends at {below}")));
+        }
+        let count = (below.0 - state.earliest.0.0) as usize;
+        let mut chain = Chain::sparse_at(self.identity, Position(0));
+        let mut left = Vec::new();
+        let old = state.left.iter().map(|held| (held, true));
+        let old: Vec<_> =
+            old.chain(state.held.iter().take(count).map(|held| (held, false))).collect();
+        for (envelope, is_clean) in old {
+            let position = envelope.link.position;
+            let of = |stretch: &&Stretch| stretch.first == position && stretch.is_clean == is_clean;
+            if !stretches.iter().find(of).is_some_and(|stretch| sieve.wants(stretch)) {
+                continue;
+            }
+            let stored = envelope.clone().open();
+            let stored = stored.map_err(|why| ReadError::corrupt(position, why))?;
+            let Some(kept) = sieve.keep(stored).map_err(CleanError::Failed)? else { continue };
+            let mut bytes = Vec::new();
+            chain = chain
+                .extend_sparse(position, &kept, &mut state.encoder, &mut bytes)
+                .map_err(|why| CleanError::Failed(why.to_string()))?;
+            let envelope = Envelope::parse(&bytes.into());
+            left.push(envelope.map_err(|why| CleanError::Failed(why.to_string()))?);
+        }
+        state.left = left;
+        for gone in state.held.drain(..count) {
+            let end = state.cleaned_to.follow(&gone);
+            state.cleaned_to = end.map_err(|why| CleanError::Failed(why.to_owned()))?;
+        }
+        state.earliest = (below, start);
+        state.snapshot = Some(Snapshot { position: below, view, note });
+        Ok(())
     }
 
     fn close_now(&self) -> Result<(), AppendError> {
@@ -339,12 +417,26 @@ impl PartitionLog for MemoryLog {
         async move { self.offset_at_now(at) }.boxed()
     }
 
-    fn trim(&self, below: Position) -> BoxFuture<'_, Result<Position, AppendError>> {
-        async move { self.trim_now(below) }.boxed()
+    fn stretches(&self) -> Vec<Stretch> {
+        self.stretches_now()
+    }
+
+    fn seal(&self) -> BoxFuture<'_, Result<(), AppendError>> {
+        let stopped = self.lock().stopped.clone();
+        async move { stopped.map_or(Ok(()), |stop| Err(stop.into())) }.boxed()
+    }
+
+    fn clean(&self, cleaning: Cleaning) -> BoxFuture<'_, Result<(), CleanError>> {
+        async move { self.clean_now(cleaning) }.boxed()
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Option<Snapshot>, ReadError>> {
+        async move { Ok(self.readable()?.snapshot.clone()) }.boxed()
     }
 
     fn stored_bytes(&self) -> u64 {
-        self.lock().held.iter().map(|held| held.bytes as u64).sum()
+        let state = self.lock();
+        state.left.iter().chain(&state.held).map(|held| held.bytes as u64).sum()
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), AppendError>> {

@@ -37,6 +37,7 @@ pub enum Bug {
     OutboxForgotten,
     RecallFirstOnly,
     GroupNotTakenBack,
+    CleanVerdicts,
     CompareSkipped,
     FinishedEarly,
     GivenWhileUnderWay,

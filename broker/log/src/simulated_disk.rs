@@ -398,7 +398,13 @@ impl Disk for SimulatedDisk {
             return Ok(());
         }
         let mut platter = self.platter();
-        // Durable at once: what a half-made rename leaves is the same as one that was not begun.
+        if let Some(&number) = platter.names.get(from) {
+            platter.change_name(to, Some(number));
+            platter.change_name(from, None);
+            platter.forget_nameless();
+            return Ok(());
+        }
+        // A folder's, durable at once: what a half-made rename leaves is the same as one that was not begun.
         let moved = |path: &Path| path.strip_prefix(from).map(|rest| to.join(rest)).ok();
         let renamed = |names: &BTreeMap<PathBuf, u64>| -> BTreeMap<PathBuf, u64> {
             names

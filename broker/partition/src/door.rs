@@ -18,11 +18,13 @@ use weir_wire::admin::Durability;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{ChainRevision, Offset, PartitionId, PluginName, Timestamp, TopicName};
 use weir_wire::keyspace::Keyspace;
+use weir_wire::retention::Retention;
 
 use crate::admission::Place;
 use crate::answer::Answer;
 use crate::batch::Batch;
 use crate::chain::Chain;
+use crate::cleaning::{Cleaned, CleaningError, clean};
 use crate::migration::Trial;
 use crate::recall::read_one;
 use crate::replay::{ReplayError, replay};
@@ -88,6 +90,8 @@ pub struct Partition {
     inbox: mpsc::Sender<Request>,
     log: Arc<dyn PartitionLog>,
     snapshot: watch::Receiver<Snapshot>,
+    clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    blocking: Blocking,
     consumed: Arc<[(Of, Reached)]>,
 }
 
@@ -119,11 +123,12 @@ impl Partition {
         let consumed = view.consumed().rows().map(|(of, reached)| (of.clone(), *reached)).collect();
         let (inbox, requests) = mpsc::channel(INBOX_REQUESTS_MAX);
         let place = Place { topic, partition };
-        let saver = Saver::new(fold, durability, blocking, unsaved);
-        let (mut worker, snapshot) = Worker::new(place, Arc::clone(&log), view, saver, clock);
+        let saver = Saver::new(fold, durability, blocking.clone(), unsaved);
+        let its_clock = Arc::clone(&clock);
+        let (mut worker, snapshot) = Worker::new(place, Arc::clone(&log), view, saver, its_clock);
         worker.begin(chain, chain_note).await?;
         let task = runtime.spawn(worker.run(requests));
-        Ok((Self { inbox, log, snapshot, consumed }, task))
+        Ok((Self { inbox, log, snapshot, clock, blocking, consumed }, task))
     }
 
     /// Hands a batch over to be judged and stored. Batches are judged in the order in which this
@@ -226,6 +231,13 @@ impl Partition {
         if losses != RelayLosses::default() {
             let _ = self.inbox.send(Request::Lost(losses)).await;
         }
+    }
+
+    /// Keeps the log as small as `retention` asks; `None` if there was nothing to do. Beside everything
+    /// else that goes on here; whoever asks does so for one partition at a time, since what it folds takes
+    /// as much memory as the partition's view.
+    pub async fn clean(&self, retention: &Retention) -> Result<Option<Cleaned>, CleaningError> {
+        clean(&*self.log, retention, (self.clock)(), &self.blocking).await
     }
 
     /// How far groups had come, as this partition's commits say, when it was opened.

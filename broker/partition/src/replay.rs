@@ -1,4 +1,5 @@
-//! The view at the log's tail: from the checkpoint if it fits the log, else from the beginning.
+//! The view at the log's tail: from the checkpoint if it fits the log, else from the log's snapshot, else
+//! from the beginning.
 //!
 //! Promises: recorded effects only, no plugin runs; a checkpoint of another history is not believed,
 //! now or later. Where the log's tail is proven durable, one that knows more than the log is proof of
@@ -8,6 +9,7 @@ use weir_log::blocking::{Blocking, Interrupted};
 use weir_log::{PartitionLog, ReadError};
 use weir_views::ViewError;
 use weir_views::checkpoint::Checkpoint;
+use weir_views::packed::Unpackable;
 use weir_views::partition::PartitionView;
 use weir_views::store::PartitionFold;
 use weir_wire::admin::Durability;
@@ -34,10 +36,22 @@ pub enum ReplayError {
         /// Where the checkpoint ends.
         to: Position,
     },
+    /// What stands for the commits that were cleaned away is no view: restore the log from a copy, or use
+    /// the weir that wrote it.
+    #[error(transparent)]
+    Snapshot(#[from] Unpackable),
     /// The checkpoint is of another history of the log and cannot be replaced. Free some room, or
     /// delete the checkpoints while the broker is down.
     #[error("a checkpoint that does not fit the log cannot be replaced: {0}")]
     Checkpoint(#[from] ViewError),
+}
+
+/// The view at the log's earliest position: what its snapshot has, or nothing.
+pub(crate) async fn beginning(log: &dyn PartitionLog) -> Result<PartitionView, ReplayError> {
+    match log.snapshot().await? {
+        None => Ok(PartitionView::restore(None)),
+        Some(snapshot) => Ok(PartitionView::unpack(&snapshot.view)?),
+    }
 }
 
 /// The view at `tail`, and how many commits are not in the checkpoint.
@@ -65,8 +79,13 @@ pub(crate) async fn replay(
     {
         return Err(ReplayError::Corrupt { from: tail, to: saved.position() });
     }
-    let mut view = PartitionView::restore(saved.filter(fits));
-    let mut saved_to = view.next();
+    let (mut view, mut saved_to) = match saved.filter(fits) {
+        Some(saved) => {
+            let saved_to = saved.position();
+            (PartitionView::restore(Some(saved)), saved_to)
+        }
+        None => (beginning(log).await?, Position(0)),
+    };
     while view.next() < tail {
         for stored in log.read(view.next(), REPLAY_BYTES).await? {
             view.apply(stored.position, &stored.commit);

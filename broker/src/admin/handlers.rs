@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use weir_wire::admin::{
     BindingSpec, Chain, ClockStatus, GroupDescription, GroupSummary, PluginDescription, PluginLog,
-    PluginReport, ResetSpec, Status, TopicDescription, TopicSpec,
+    PluginReport, ResetSpec, Status, TopicDescription, TopicSettings, TopicSpec,
 };
 use weir_wire::ids::{GroupName, PluginName, TopicName};
 
@@ -55,6 +55,21 @@ pub async fn create_topic(
     JsonBody(spec): JsonBody<TopicSpec>,
 ) -> Result<Response, Refusal> {
     change(StatusCode::CREATED, async move { control.create_topic(spec).await }).await
+}
+
+pub async fn change_topic(
+    State(control): Counter,
+    Names(topic): Names<TopicName>,
+    JsonBody(settings): JsonBody<TopicSettings>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::OK, async move { control.change_topic(&topic, settings).await }).await
+}
+
+pub async fn clean_topic(
+    State(control): Counter,
+    Names(topic): Names<TopicName>,
+) -> Result<Response, Refusal> {
+    change(StatusCode::OK, async move { control.clean_topic(&topic).await }).await
 }
 
 pub async fn delete_topic(

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::http::Method;
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
 use super::handlers;
 use crate::control::Control;
@@ -30,7 +30,9 @@ pub fn all() -> Vec<Route<Arc<Control>>> {
         route(Method::GET, "/v1/topics", get(handlers::topics)),
         route(Method::POST, "/v1/topics", post(handlers::create_topic)),
         route(Method::GET, "/v1/topics/{topic}", get(handlers::topic)),
+        route(Method::PATCH, "/v1/topics/{topic}", patch(handlers::change_topic)),
         route(Method::DELETE, "/v1/topics/{topic}", delete(handlers::delete_topic)),
+        route(Method::POST, "/v1/topics/{topic}/clean", post(handlers::clean_topic)),
         route(Method::GET, "/v1/plugins", get(handlers::plugins)),
         route(Method::GET, "/v1/plugins/{plugin}", get(handlers::plugin)),
         route(Method::GET, "/v1/plugins/{plugin}/logs", get(handlers::plugin_log)),

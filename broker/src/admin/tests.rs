@@ -78,7 +78,7 @@ fn the_documents_schemas_have_the_fields_of_the_types() {
         bound_to: vec![],
     };
     let description = json!({ "name": topic, "id": 1, "durability": "os", "retention_ms": null,
-        "retention_bytes": null, "partitions": [] });
+        "retention_bytes": null, "cleanup": "delete", "segment_bytes": null, "partitions": [] });
     let changed_at = json!({ "partition": 0, "offset": 0 });
     check("Problem", &Problem { code: String::new(), message: String::new() });
     let (version_text, stopped) = (String::new(), vec![]);

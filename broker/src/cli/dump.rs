@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use weir_log::commit::{KeyspaceFate, Kind, Stored};
 use weir_log::disk::RealDisk;
-use weir_log::segment::verify;
+use weir_log::segment::{Found, Placed, verify};
 use weir_wire::verdict::Verdict;
 
 use super::Failure;
@@ -65,7 +65,9 @@ impl Dump {
         let _still = hold_still(&self.dir).map_err(|error| Failure::new(error.to_string()))?;
         let (folder, identity) = find_log(&self.dir, &self.log).map_err(Failure::new)?;
         let (mut left, mut written) = (self.limit, Ok(()));
-        let verified = verify(&RealDisk, &folder, identity, |stored, path, place| {
+        let verified = verify(&RealDisk, &folder, identity, |found| {
+            let (Found::Left(placed) | Found::Commit(placed)) = found else { return };
+            let Placed { stored, path, place } = placed;
             if stored.position.0 < self.from || left == 0 || written.is_err() {
                 return;
             }

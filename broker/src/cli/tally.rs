@@ -187,6 +187,7 @@ mod tests {
             chain_revision: ChainRevision(1),
             is_durable: true,
             is_duplicate: false,
+            is_consumed: false,
         })
     }
 

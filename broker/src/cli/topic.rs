@@ -1,11 +1,14 @@
-//! `weir topic`: create, list, describe, delete.
+//! `weir topic`: create, list, describe, alter, clean, delete.
 
 use std::path::Path;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
-use weir_wire::admin::{Durability, PartitionDescription, TopicDescription, TopicSpec};
+use weir_wire::admin::{
+    Durability, PartitionCleaned, PartitionDescription, TopicDescription, TopicSettings, TopicSpec,
+};
 use weir_wire::ids::TopicName;
+use weir_wire::retention::Cleanup;
 
 use super::Failure;
 use super::context;
@@ -29,14 +32,20 @@ Examples:
         /// When a publisher hears "accepted".
         #[arg(long, default_value = "durable")]
         durability: DurabilityName,
-        /// Events older than this may be trimmed; kept with the topic, this version trims nothing yet
+        /// Milliseconds from when an event was stored until it may go, 1000 or more
         /// [default: kept for ever].
         #[arg(long, value_name = "N")]
         retention_ms: Option<u64>,
-        /// A partition larger than this may be trimmed; kept with the topic, this version trims nothing
-        /// yet [default: any size].
+        /// Bytes of a partition beyond which its oldest segments go [default: any size].
         #[arg(long, value_name = "N")]
         retention_bytes: Option<u64>,
+        /// What becomes of old events: delete (by age and size), compact (of each key the last stays), or
+        /// compact,delete.
+        #[arg(long, value_name = "POLICY", default_value_t = Cleanup::Delete)]
+        cleanup: Cleanup,
+        /// Bytes of a segment, which goes as a whole: 65536 to 1073741824 [default: 64 MiB].
+        #[arg(long, value_name = "N")]
+        segment_bytes: Option<u64>,
     },
     /// List all topics.
     #[command(after_help = "Example:\n  weir topic list --json")]
@@ -47,12 +56,55 @@ Examples:
         /// Which.
         name: TopicName,
     },
+    /// Change what a topic keeps, while it serves.
+    #[command(after_help = "\
+What is not named stays as it is; `none` takes a limit away.
+
+Examples:
+  weir topic alter clicks --retention-ms 86400000
+  weir topic alter clicks --retention-bytes none
+  weir topic alter users --cleanup compact")]
+    Alter {
+        /// Which.
+        name: TopicName,
+        /// Milliseconds from when an event was stored until it may go, or `none`.
+        #[arg(long, value_name = "N", value_parser = limit)]
+        retention_ms: Option<Limit>,
+        /// Bytes of a partition beyond which its oldest segments go, or `none`.
+        #[arg(long, value_name = "N", value_parser = limit)]
+        retention_bytes: Option<Limit>,
+        /// delete, compact, or compact,delete.
+        #[arg(long, value_name = "POLICY")]
+        cleanup: Option<Cleanup>,
+        /// Bytes of a segment, or `none`.
+        #[arg(long, value_name = "N", value_parser = limit)]
+        segment_bytes: Option<Limit>,
+    },
+    /// Remove now what a topic's settings do not keep; the broker does it by itself every few seconds.
+    #[command(after_help = "Example:\n  weir topic clean clicks")]
+    Clean {
+        /// Which.
+        name: TopicName,
+    },
     /// Delete a topic with all its events.
     #[command(after_help = "Example:\n  weir topic delete flights")]
     Delete {
         /// Which.
         name: TopicName,
     },
+}
+
+/// A number, or `none`.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit(Option<u64>);
+
+fn limit(text: &str) -> Result<Limit, String> {
+    if text == "none" {
+        return Ok(Limit(None));
+    }
+    text.parse()
+        .map(|number| Limit(Some(number)))
+        .map_err(|_| "write a number or `none`".to_owned())
 }
 
 /// `--durability`.
@@ -78,14 +130,51 @@ impl Topic {
     pub async fn run(self, context: Option<&Path>, output: Output) -> Result<(), Failure> {
         let admin = context::admin(context)?;
         match self {
-            Self::Create { name, partitions, durability, retention_ms, retention_bytes } => {
-                let durability = durability.into();
-                let spec =
-                    TopicSpec { name, partitions, durability, retention_ms, retention_bytes };
+            Self::Create {
+                name,
+                partitions,
+                durability,
+                retention_ms,
+                retention_bytes,
+                cleanup,
+                segment_bytes,
+            } => {
+                let spec = TopicSpec {
+                    name,
+                    partitions,
+                    durability: durability.into(),
+                    retention_ms,
+                    retention_bytes,
+                    cleanup,
+                    segment_bytes,
+                };
                 output.answer(&admin.create_topic(&spec).await?, created)
             }
             Self::List => output.answer(&admin.topics().await?, |topics| listed(topics)),
             Self::Describe { name } => output.answer(&admin.topic(&name).await?, described),
+            Self::Alter { name, retention_ms, retention_bytes, cleanup, segment_bytes } => {
+                let limit = |limit: Option<Limit>| limit.map(|Limit(limit)| limit);
+                let settings = TopicSettings {
+                    cleanup,
+                    retention_ms: limit(retention_ms),
+                    retention_bytes: limit(retention_bytes),
+                    segment_bytes: limit(segment_bytes),
+                };
+                if settings == TopicSettings::default() {
+                    return Err(Failure::new(
+                        "nothing to change: name --retention-ms, --retention-bytes, --cleanup or --segment-bytes",
+                    ));
+                }
+                output.answer(&admin.change_topic(&name, &settings).await?, kept)
+            }
+            Self::Clean { name } => {
+                let done = admin.clean_topic(&name).await?;
+                output.answer(&done, |done| cleaned(done))?;
+                match done.iter().find_map(|partition| partition.failed.as_ref()) {
+                    None => Ok(()),
+                    Some(why) => Err(Failure::new(format!("not all of {name} was cleaned: {why}"))),
+                }
+            }
             Self::Delete { name } => {
                 admin.delete_topic(&name).await?;
                 output.answer(&json!({ "deleted": name }), |_| format!("topic {name} is deleted\n"))
@@ -133,18 +222,12 @@ fn listed(topics: &[TopicDescription]) -> String {
 }
 
 fn described(topic: &TopicDescription) -> String {
-    let kept = |limit: Option<u64>, unit: &str| {
-        limit.map_or("for ever".to_owned(), |limit| format!("{} {unit}", thousands(limit)))
-    };
     let mut text = format!(
-        "topic       {} (id {})\ndurability  {}\nkept        {}, {}\n\n",
+        "topic       {} (id {})\ndurability  {}\n{}\n",
         topic.name,
         topic.id,
         durability(topic.durability),
-        kept(topic.retention_ms, "ms"),
-        topic
-            .retention_bytes
-            .map_or("any size".to_owned(), |limit| format!("up to {} a partition", bytes(limit))),
+        kept(topic),
     );
     let mut table = Table::new([
         ("PARTITION", Align::Right),
@@ -188,6 +271,48 @@ fn described(topic: &TopicDescription) -> String {
     text
 }
 
+/// What a topic keeps, in a line.
+fn kept(topic: &TopicDescription) -> String {
+    let by_age =
+        topic.retention_ms.map_or("for ever".to_owned(), |ms| format!("{} ms", thousands(ms)));
+    let by_size = topic
+        .retention_bytes
+        .map_or("any size".to_owned(), |limit| format!("up to {} a partition", bytes(limit)));
+    let segment = topic
+        .segment_bytes
+        .map_or(String::new(), |limit| format!(", in segments of {}", bytes(limit)));
+    match topic.cleanup {
+        Cleanup::Delete => format!("kept        {by_age}, {by_size}{segment}\n"),
+        Cleanup::Compact => format!("kept        of each key the last event{segment}\n"),
+        Cleanup::CompactDelete => {
+            format!("kept        of each key the last event, {by_age}, {by_size}{segment}\n")
+        }
+    }
+}
+
+fn cleaned(partitions: &[PartitionCleaned]) -> String {
+    let mut table = Table::new([
+        ("PARTITION", Align::Right),
+        ("EARLIEST", Align::Right),
+        ("BEFORE", Align::Right),
+        ("NOW", Align::Right),
+        ("STATE", Align::Left),
+    ]);
+    for partition in partitions {
+        table.row([
+            partition.partition.to_string(),
+            thousands(partition.earliest.0),
+            bytes(partition.bytes_before),
+            bytes(partition.bytes_after),
+            partition
+                .failed
+                .as_ref()
+                .map_or("clean".to_owned(), |why| format!("not cleaned: {why}")),
+        ]);
+    }
+    table.to_string()
+}
+
 /// Side events and dead letters that are in no topic.
 fn lost(partition: &PartitionDescription) -> u64 {
     let relayed = partition.side_events_lost + partition.side_events_refused;
@@ -215,6 +340,8 @@ mod tests {
             durability: Durability::Durable,
             retention_ms: None,
             retention_bytes: Some(1 << 30),
+            cleanup: Cleanup::Delete,
+            segment_bytes: None,
             partitions: vec![PartitionDescription {
                 partition: PartitionId(0),
                 earliest: Offset(0),

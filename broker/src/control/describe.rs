@@ -28,6 +28,8 @@ pub(super) fn describe(catalog: &Catalog, topic: &Topic) -> Option<TopicDescript
         durability: record.durability,
         retention_ms: record.retention_ms,
         retention_bytes: record.retention_bytes,
+        cleanup: record.cleanup,
+        segment_bytes: record.segment_bytes,
         partitions,
     })
 }

@@ -69,7 +69,7 @@ impl From<CatalogError> for ControlError {
             E::UnknownPlugin(_) => (Kind::NotFound, "unknown-plugin"),
             E::UnknownVersion { .. } => (Kind::NotFound, "unknown-version"),
             E::AmbiguousVersion { .. } => (Kind::Invalid, "ambiguous-version"),
-            E::Partitions(_) => (Kind::Invalid, "invalid-topic"),
+            E::Partitions(_) | E::Retention(_) => (Kind::Invalid, "invalid-topic"),
             E::InternalTopic(_) => (Kind::Invalid, "invalid-topic"),
             E::ChainOrder(_) => (Kind::Invalid, "invalid-chain"),
             E::OwnDeadLetters { .. } => (Kind::Invalid, "invalid-topic"),

@@ -2,6 +2,7 @@
 //! catalog, and only then made true; one change of a topic's chain at a time, and one of what there is.
 //! A plugin that takes long to be configured keeps nobody waiting but its topic's other operators.
 
+mod settings;
 mod pausing;
 mod migrating;
 mod plugin_report;
@@ -25,6 +26,7 @@ use weir_wire::keyspace::Keyspace;
 
 use self::describe::describe;
 pub use self::error::{ControlError, Kind};
+use crate::cleaner::Cleaner;
 use crate::groups::Groups;
 use crate::registry::Registry;
 use crate::router::Topic;
@@ -42,6 +44,7 @@ pub struct Control {
     topics: Arc<Topics>,
     shelf: Arc<dyn Plugins>,
     groups: Arc<Groups>,
+    cleaner: Arc<Cleaner>,
     clock: Clock,
     /// Held from the check of a change to its end, if it makes or deletes topics or versions. Chains
     /// have a lock for each topic, taken before this one; what both touch the registry checks again.
@@ -55,9 +58,10 @@ impl Control {
         topics: Arc<Topics>,
         shelf: Arc<dyn Plugins>,
         groups: Arc<Groups>,
+        cleaner: Arc<Cleaner>,
         clock: Clock,
     ) -> Self {
-        Self { registry, topics, shelf, groups, clock, changing: Mutex::new(()) }
+        Self { registry, topics, shelf, groups, cleaner, clock, changing: Mutex::new(()) }
     }
 
     /// The broker at a glance.
@@ -115,6 +119,8 @@ impl Control {
             durability: spec.durability,
             retention_ms: spec.retention_ms,
             retention_bytes: spec.retention_bytes,
+            cleanup: spec.cleanup,
+            segment_bytes: spec.segment_bytes,
             created_at: (self.clock)(),
         };
         let change = CatalogChange::TopicCreated { topic: record.clone() };

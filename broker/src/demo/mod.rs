@@ -221,7 +221,7 @@ async fn prepare(admin: &Admin, names: &Names, screen: Screen) -> Result<ChainCh
 
 fn topic(name: TopicName, partitions: u32) -> TopicSpec {
     let durability = Durability::Durable;
-    TopicSpec { name, partitions, durability, retention_ms: None, retention_bytes: None }
+    TopicSpec { partitions, durability, ..TopicSpec::named(name) }
 }
 
 fn config(names: &Names, limit: u64) -> serde_json::Value {

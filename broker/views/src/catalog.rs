@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_wire::admin::{Binding, Chain, Durability, PluginVersion};
+use weir_wire::admin::{Binding, Chain, Durability, PluginVersion, TopicSettings};
 use weir_wire::ids::{Digest, PARTITIONS_MAX, PluginName, Timestamp, TopicId, TopicName};
 use weir_wire::keyspace::Keyspace;
+use weir_wire::retention::{Cleanup, Retention};
 
 /// The internal topic that this is the fold of; it has one partition.
 pub const CATALOG_TOPIC: &str = "__catalog";
@@ -44,12 +45,30 @@ pub struct Topic {
     pub partitions: u32,
     /// When its answers may leave.
     pub durability: Durability,
-    /// Events older than this may be trimmed; `None` keeps them.
+    /// See [`Retention::ms`].
     pub retention_ms: Option<u64>,
-    /// A partition larger than this may be trimmed; `None` keeps it.
+    /// See [`Retention::bytes`].
     pub retention_bytes: Option<u64>,
+    /// See [`Retention::cleanup`].
+    #[serde(default)]
+    pub cleanup: Cleanup,
+    /// See [`Retention::segment_bytes`].
+    #[serde(default)]
+    pub segment_bytes: Option<u64>,
     /// When it was created.
     pub created_at: Timestamp,
+}
+
+impl Topic {
+    /// What it keeps.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            cleanup: self.cleanup,
+            ms: self.retention_ms,
+            bytes: self.retention_bytes,
+            segment_bytes: self.segment_bytes,
+        }
+    }
 }
 
 /// A plugin's versions, oldest first. One without versions keeps its numbers from being used again.
@@ -80,6 +99,13 @@ pub enum CatalogChange {
     TopicCreated {
         /// The topic; its id is [`Catalog::next_topic`].
         topic: Topic,
+    },
+    /// A topic keeps its events for longer or shorter, or in another way.
+    TopicChanged {
+        /// Which.
+        id: TopicId,
+        /// What it keeps from now on.
+        settings: TopicSettings,
     },
     /// A topic and its chain end.
     TopicDeleted {
@@ -127,6 +153,9 @@ pub enum CatalogError {
     /// Too few or too many partitions.
     #[error("{0} partitions are not possible: ask for 1 to {PARTITIONS_MAX}")]
     Partitions(u32),
+    /// Settings that are none.
+    #[error("a topic cannot keep its events so: {0}")]
+    Retention(String),
     /// A chain emits to the topic.
     #[error("the chain of topic {by} emits to topic {topic}: unbind {plugin} there first")]
     TopicInUse {
@@ -231,6 +260,10 @@ impl Catalog {
     pub fn check(&self, change: &CatalogChange) -> Result<(), CatalogError> {
         match change {
             CatalogChange::TopicCreated { topic } => self.check_topic(topic),
+            CatalogChange::TopicChanged { id, settings } => {
+                let topic = self.topic_by_id(*id).ok_or(CatalogError::UnknownTopicId(*id))?;
+                settings.applied_to(topic.retention()).check().map_err(CatalogError::Retention)
+            }
             CatalogChange::TopicDeleted { id } => self.check_topic_deleted(*id),
             CatalogChange::PluginPushed { version } => self.check_pushed(version),
             CatalogChange::PluginDeleted { name, version } => self.check_deleted(name, *version),
@@ -246,6 +279,7 @@ impl Catalog {
         if self.topics.contains_key(&topic.name) {
             return Err(CatalogError::TopicExists(topic.name.clone()));
         }
+        topic.retention().check().map_err(CatalogError::Retention)?;
         if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
             return Err(CatalogError::Partitions(topic.partitions));
         }
@@ -334,6 +368,14 @@ impl Catalog {
                 self.next_topic = TopicId(topic.id.0.saturating_add(1)).max(self.next_topic);
                 self.chains.insert(topic.id, ChainHistory::default());
                 self.topics.insert(topic.name.clone(), topic.clone());
+            }
+            CatalogChange::TopicChanged { id, settings } => {
+                if let Some(topic) = self.topics.values_mut().find(|topic| topic.id == *id) {
+                    let Retention { cleanup, ms, bytes, segment_bytes } =
+                        settings.applied_to(topic.retention());
+                    (topic.cleanup, topic.segment_bytes) = (cleanup, segment_bytes);
+                    (topic.retention_ms, topic.retention_bytes) = (ms, bytes);
+                }
             }
             CatalogChange::TopicDeleted { id } => {
                 self.topics.retain(|_, topic| topic.id != *id);
@@ -522,6 +564,8 @@ mod tests {
             durability: Durability::Durable,
             retention_ms: None,
             retention_bytes: None,
+            cleanup: Default::default(),
+            segment_bytes: None,
             created_at: Timestamp(1),
         };
         CatalogChange::TopicCreated { topic }

@@ -12,6 +12,7 @@
 //! and any decision (the views answer questions, the partition decides).
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+pub mod packed;
 pub mod partition;
 pub mod catalog;
 pub mod offsets;

@@ -4,8 +4,8 @@
 //! assertions; a view restored from a checkpoint at P and given the commits from P on equals one
 //! that was given all of them.
 //!
-//! Not here on purpose: [`Kind::Snapshot`]. A commit has no room for the producers' windows, so a
-//! fold that began at a snapshot would forget verdicts. Nobody writes one; `apply` refuses it.
+//! Not here on purpose: [`Kind::Snapshot`]. What a log was folded to when its beginning was cleaned away
+//! is a file beside the commits (`packed`), not a commit; nobody writes one, and `apply` refuses it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -313,7 +313,7 @@ impl PartitionView {
         Digest(hasher.finalize().into())
     }
 
-    fn sorted_rows(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    pub(crate) fn sorted_rows(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let mut rows = BTreeMap::new();
         self.changes(None, self.head.clone(), self.everything()).for_each(|key, value| {
             rows.extend(value.map(|value| (key, value)));

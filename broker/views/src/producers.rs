@@ -187,6 +187,11 @@ impl Producers {
         self.clients.len()
     }
 
+    /// Where the commits of all remembered batches are, rising.
+    pub fn positions(&self) -> impl Iterator<Item = Position> {
+        self.by_position.keys().copied()
+    }
+
     /// Batches remembered.
     pub fn batches(&self) -> usize {
         self.by_position.len()

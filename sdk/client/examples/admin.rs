@@ -19,6 +19,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         durability: Durability::Durable,
         retention_ms: None,
         retention_bytes: None,
+        cleanup: Default::default(),
+        segment_bytes: None,
     };
     admin.create_topic(&spec).await?;
     let plugin = PluginName::parse("daily-limit")?;

@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_wire::admin::{
     BindingSpec, Chain, ChainChange, ClockStatus, GroupDescription, GroupReset, GroupSummary,
-    PluginDescription, PluginLog, PluginReport, PluginVersion, Problem, ResetSpec, Status,
-    TopicDescription, TopicSpec,
+    PartitionCleaned, PluginDescription, PluginLog, PluginReport, PluginVersion, Problem,
+    ResetSpec, Status, TopicDescription, TopicSettings, TopicSpec,
 };
 use weir_wire::ids::{GroupName, PluginName, TopicName};
 
@@ -23,6 +23,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// A request that makes the broker compile or configure a plugin: its own limit is four
 /// minutes of a busy machine.
 const COMPILE_DEADLINE: Duration = Duration::from_secs(300);
+/// For a cleaning: it reads all that goes and writes all that stays, terabytes at worst.
+const CLEAN_DEADLINE: Duration = Duration::from_secs(60 * 60);
 /// Bytes of an answer at most: 4,096 partitions described are under 2 MiB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -129,6 +131,25 @@ impl Admin {
     /// One topic, with its partitions.
     pub async fn topic(&self, topic: &TopicName) -> Result<TopicDescription, AdminError> {
         self.ask(Method::GET, &["topics", topic.as_str()]).await
+    }
+
+    /// Changes what a topic keeps, while it serves.
+    pub async fn change_topic(
+        &self,
+        topic: &TopicName,
+        settings: &TopicSettings,
+    ) -> Result<TopicDescription, AdminError> {
+        self.tell(Method::PATCH, &["topics", topic.as_str()], settings).await
+    }
+
+    /// Removes now what a topic's settings do not keep; says what it did by partition. The broker does
+    /// it by itself every few seconds.
+    pub async fn clean_topic(
+        &self,
+        topic: &TopicName,
+    ) -> Result<Vec<PartitionCleaned>, AdminError> {
+        let request = self.request(Method::POST, &["topics", topic.as_str(), "clean"]);
+        self.answer(request.timeout(CLEAN_DEADLINE)).await
     }
 
     /// Deletes a topic with everything in it.

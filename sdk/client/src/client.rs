@@ -76,6 +76,10 @@ impl Client {
         Consumer::open(self.link.clone(), topic.clone(), shape.partitions, options).await
     }
 
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
     /// Opens a reading of one topic in which the events of all partitions come in the order of their
     /// timestamps; see [`MergedByTime`] for how exactly. `patience` is how long an event may wait for
     /// partitions that are silent, once what was there at the beginning is read: half a second suits

@@ -6,6 +6,8 @@
 //!   nothing is judged twice.
 //! - [`Consumer`] reads partitions from any offset or time and follows their tails; with a group it is
 //!   one of those that share a topic's partitions.
+//! - [`Transform`] makes events of events: how far it has come and what it made are one commit, so each
+//!   is there once, whatever dies on the way.
 //! - [`Admin`] creates topics and binds plugins.
 //!
 //! Promises: every wait has a deadline and every buffer a bound; a result that cannot be known is
@@ -22,12 +24,17 @@
 //! ```no_run
 #![doc = include_str!("../examples/consumer.rs")]
 //! ```
+//! # From topic to topic, `examples/transform.rs`
+//! ```no_run
+#![doc = include_str!("../examples/transform.rs")]
+//! ```
 //! # The admin API, `examples/admin.rs`
 //! ```no_run
 #![doc = include_str!("../examples/admin.rs")]
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod transform;
 mod client;
 mod producer;
 mod consumer;
@@ -49,11 +56,12 @@ pub use call::TopicShape;
 pub use client::Client;
 pub use config::{ClientConfig, Secret, default_context};
 pub use consumer::{
-    Batches, ConsumedBatch, ConsumedEvent, Consumer, ConsumerOptions, Decode, From, Json,
+    Batches, Consumed, ConsumedBatch, ConsumedEvent, Consumer, ConsumerOptions, Decode, From, Json,
     MergedByTime, OnMissing, Receipt, Tracked, Typed, TypedError, TypedEvent, Undecodable, Until,
 };
 pub use error::ClientError;
 pub use producer::{Delivery, Mode, Outcome, Producer, ProducerOptions, Route};
+pub use transform::{Transform, TransformOptions, Transformed};
 
 pub use weir_wire::record_batch::{Compression, Event, Header};
 pub use weir_wire::verdict::{Rejection, Verdict};

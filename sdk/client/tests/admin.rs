@@ -109,6 +109,8 @@ async fn a_refusal_keeps_its_code_and_its_sentence() {
         durability: Durability::Durable,
         retention_ms: None,
         retention_bytes: None,
+        cleanup: Default::default(),
+        segment_bytes: None,
     };
     let error = admin.create_topic(&spec).await.unwrap_err();
     assert_eq!(error.code(), Some("topic-exists"));

@@ -8,7 +8,9 @@
 //! GET    /v1/topics                                  [TopicDescription]
 //! POST   /v1/topics                  TopicSpec       TopicDescription
 //! GET    /v1/topics/{topic}                          TopicDescription
+//! PATCH  /v1/topics/{topic}          TopicSettings   TopicDescription
 //! DELETE /v1/topics/{topic}
+//! POST   /v1/topics/{topic}/clean                    [PartitionCleaned]
 //! GET    /v1/plugins                                 [PluginDescription]
 //! GET    /v1/plugins/{plugin}                        PluginReport
 //! GET    /v1/plugins/{plugin}/logs?after&topic&wait_ms  PluginLog
@@ -32,6 +34,7 @@ mod group;
 mod limits;
 mod plugin_log;
 mod plugin_report;
+mod topic_settings;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -40,6 +43,7 @@ use crate::ids::{
 };
 use crate::keyspace::{Keyspace, Schema};
 use crate::proto;
+use crate::retention::{Cleanup, Retention};
 
 pub use self::group::{
     GroupDescription, GroupMember, GroupPartition, GroupReset, GroupSummary, GroupTopic, ResetSpec,
@@ -51,6 +55,7 @@ pub use self::plugin_report::{
     BindingReport, BreakerReport, BreakerState, FuelUse, Latency, PartitionReport, PluginReport,
     VerdictCounts,
 };
+pub use self::topic_settings::{PartitionCleaned, TopicSettings};
 
 /// What went wrong, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,12 +127,43 @@ pub struct TopicSpec {
     /// When its answers may leave.
     #[serde(default)]
     pub durability: Durability,
-    /// Events older than this may be trimmed; `None` keeps them.
+    /// See [`Retention::ms`].
     #[serde(default)]
     pub retention_ms: Option<u64>,
-    /// A partition larger than this may be trimmed; `None` keeps it.
+    /// See [`Retention::bytes`].
     #[serde(default)]
     pub retention_bytes: Option<u64>,
+    /// See [`Retention::cleanup`].
+    #[serde(default)]
+    pub cleanup: Cleanup,
+    /// See [`Retention::segment_bytes`].
+    #[serde(default)]
+    pub segment_bytes: Option<u64>,
+}
+
+impl TopicSpec {
+    /// A durable topic of one partition that keeps everything.
+    pub fn named(name: TopicName) -> Self {
+        Self {
+            name,
+            partitions: 1,
+            durability: Durability::Durable,
+            retention_ms: None,
+            retention_bytes: None,
+            cleanup: Cleanup::Delete,
+            segment_bytes: None,
+        }
+    }
+
+    /// What it keeps.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            cleanup: self.cleanup,
+            ms: self.retention_ms,
+            bytes: self.retention_bytes,
+            segment_bytes: self.segment_bytes,
+        }
+    }
 }
 
 fn one() -> u32 {
@@ -143,10 +179,16 @@ pub struct TopicDescription {
     pub id: TopicId,
     /// When its answers may leave.
     pub durability: Durability,
-    /// Events older than this may be trimmed.
+    /// See [`Retention::ms`].
     pub retention_ms: Option<u64>,
-    /// A partition larger than this may be trimmed.
+    /// See [`Retention::bytes`].
     pub retention_bytes: Option<u64>,
+    /// See [`Retention::cleanup`].
+    #[serde(default)]
+    pub cleanup: Cleanup,
+    /// See [`Retention::segment_bytes`].
+    #[serde(default)]
+    pub segment_bytes: Option<u64>,
     /// Its partitions, in order.
     pub partitions: Vec<PartitionDescription>,
 }

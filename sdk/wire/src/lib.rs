@@ -11,6 +11,7 @@ pub mod frame;
 pub mod fault;
 pub mod verdict;
 pub mod partitioner;
+pub mod retention;
 pub mod keyspace;
 pub mod ids;
 /// The control frames, generated from `proto/weir.proto` by `cargo xtask codegen`.

@@ -344,6 +344,8 @@ impl World {
                     durability: Durability::Durable,
                     retention_ms: None,
                     retention_bytes: None,
+                    cleanup: Default::default(),
+                    segment_bytes: None,
                 };
                 control.create_topic(spec).await.unwrap();
             }

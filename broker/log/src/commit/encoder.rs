@@ -10,7 +10,7 @@ use super::cursor::push_zigzag;
 use super::format::{
     BODY_FIXED_BYTES, BODY_VERSION, BODY_VERSION_CONSUMED, BODY_VERSION_KEYSPACES,
     COMMIT_BYTES_MAX, CONTROL, CONTROL_KEY, CRC_FROM, HAS_PRODUCER, Link, MAGIC, Unwritable,
-    leader_epoch, read_data_head,
+    leader_epoch, read_data_head, span,
 };
 use super::sections::push_sections;
 use super::{Commit, Kind, StateChange};
@@ -21,6 +21,13 @@ const CONTROL_BYTES_AROUND_MAX: usize = 128;
 /// logs hold 64 MiB at most.
 const BODY_BYTES_KEPT: usize = 64 << 10;
 
+/// What the next commit has to follow.
+pub(crate) struct Written {
+    pub(crate) checksum: u32,
+    /// Offsets that the commit's events take, and those that were taken out of it.
+    pub(crate) span: u32,
+}
+
 /// Writes commits; keeps one buffer for all of them.
 #[derive(Debug, Default)]
 pub(crate) struct Encoder {
@@ -28,18 +35,18 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// Adds `commit` to `out`; returns its checksum. On an error `out` is as it was.
+    /// Adds `commit` to `out`. On an error `out` is as it was.
     pub(crate) fn encode(
         &mut self,
         out: &mut Vec<u8>,
         link: &Link,
         commit: &Commit,
-    ) -> Result<u32, Unwritable> {
+    ) -> Result<Written, Unwritable> {
         if i64::try_from(commit.first_offset.0).is_err() {
             return Err(Unwritable("an offset beyond 63 bits"));
         }
-        let has_data = read_data_head(commit.events, &commit.data).map_err(Unwritable)?.is_some();
-        let stamped = has_data.then(|| {
+        let data_head = read_data_head(commit.events, &commit.data).map_err(Unwritable)?;
+        let stamped = data_head.map(|_| {
             let mut head = [0; BATCH_HEADER_BYTES];
             head.copy_from_slice(&commit.data[..BATCH_HEADER_BYTES]);
             stamp(&mut head, commit.first_offset, leader_epoch(link.reign));
@@ -64,7 +71,7 @@ impl Encoder {
             out.extend_from_slice(&commit.data[BATCH_HEADER_BYTES..]);
         }
         self.body.shrink_to(BODY_BYTES_KEPT);
-        Ok(checksum)
+        Ok(Written { checksum, span: span(data_head) })
     }
 }
 

@@ -14,7 +14,7 @@ use super::cursor::Cursor;
 use super::format::{
     BODY_FIXED_BYTES, BODY_VERSION, BODY_VERSION_CONSUMED, BODY_VERSION_KEYSPACES,
     COMMIT_BYTES_MAX, CONTROL, CONTROL_KEY, CRC_FROM, HAS_PRODUCER, Link, MAGIC, Unreadable,
-    leader_epoch, read_data_head,
+    leader_epoch, read_data_head, span,
 };
 use super::sections::read_sections;
 use super::{Commit, Identity, Kind, Produced, Stored};
@@ -35,6 +35,8 @@ pub(crate) struct Envelope {
     pub(crate) kind: Kind,
     pub(crate) first_offset: Offset,
     pub(crate) events: u32,
+    /// Offsets that they take, with those of events that were taken out later.
+    pub(crate) span: u32,
     pub(crate) time: Timestamp,
     pub(crate) max_timestamp: Timestamp,
     /// The data batch, as stored.
@@ -67,7 +69,7 @@ impl Envelope {
             return Err(Unreadable::Short { needed: envelope.bytes });
         }
         envelope.data = bytes.slice(control_bytes..envelope.bytes);
-        envelope.verify_data(claim)?;
+        envelope.span = envelope.verify_data(claim)?;
         Ok(envelope)
     }
 
@@ -180,6 +182,7 @@ impl Envelope {
             kind,
             first_offset,
             events,
+            span: events,
             time,
             max_timestamp,
             data: Bytes::new(),
@@ -194,7 +197,8 @@ impl Envelope {
         Ok((envelope, claim))
     }
 
-    fn verify_data(&self, claim: DataClaim) -> Result<(), Unreadable> {
+    /// Gives the offsets that the data takes.
+    fn verify_data(&self, claim: DataClaim) -> Result<u32, Unreadable> {
         let head = read_data_head(self.events, &self.data).map_err(Unreadable::Invalid)?;
         let crc = if self.data.is_empty() { 0 } else { crc32c::crc32c(&self.data) };
         if crc != claim.crc && !is_planted(Bug::IgnoreChecksums) {
@@ -203,12 +207,17 @@ impl Envelope {
         if head.is_some_and(|head| u64::try_from(head.base_offset) != Ok(self.first_offset.0)) {
             return Err(Unreadable::Invalid("the data has another base offset"));
         }
-        Ok(())
+        Ok(span(head))
     }
 
     /// The offset behind the commit's events.
     pub(crate) fn next_offset(&self) -> Offset {
-        self.first_offset.plus(self.events.into())
+        self.first_offset.plus(self.span.into())
+    }
+
+    /// Whether none of its events was taken out.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.span == self.events
     }
 
     /// The first offset here whose event's own timestamp is `at` or later.

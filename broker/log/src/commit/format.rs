@@ -106,13 +106,18 @@ pub(super) fn read_data_head(
         return if events == 0 { Ok(None) } else { Err("events without data") };
     }
     let header = BatchHeader::decode(data).map_err(|_| "data that is no record batch")?;
-    if header.total_bytes != data.len() || header.is_control || !header.is_dense() {
+    if header.total_bytes != data.len() || header.is_control {
         return Err("data that is not one batch of events");
     }
     if header.records != events {
         return Err("data with another number of events");
     }
     Ok(Some(header))
+}
+
+/// Offsets that the events of a commit take, with those that were taken out of it later.
+pub(super) fn span(data_head: Option<BatchHeader>) -> u32 {
+    data_head.map_or(0, |head| head.last_offset_delta + 1)
 }
 
 /// Kafka's word for whose reign it is; the field has 31 bits, so it is for tools and not the fence.

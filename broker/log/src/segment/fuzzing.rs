@@ -12,7 +12,7 @@ const IDENTITY: Identity = Identity { topic: TopicId(7), partition: PartitionId(
 /// # Panics
 /// If it is not the same bytes then.
 pub fn read_index(bytes: &[u8]) {
-    let Some(index) = Index::decode(bytes, IDENTITY) else { return };
+    let Some(index) = Index::decode(bytes, IDENTITY, None) else { return };
     for at in [0, 1, index.end.position.0, u64::MAX] {
         index.before_position(Position(at));
         index.before_offset(Offset(at));

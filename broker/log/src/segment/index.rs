@@ -4,11 +4,12 @@
 //! that does not verify, or does not fit its segment, is as good as none. It is never synced.
 //! ```text
 //! little endian
-//!  0 magic u32 "WIX1"    | 4 topic id u32        | 8 partition u32
+//!  0 magic u32 "WIX2"    | 4 topic id u32        | 8 partition u32
 //! 12 base position u64   | 20 end position u64   | 28 base offset u64   | 36 end offset u64
 //! 44 segment bytes u64   | 52 max timestamp u64  | 60 time u64 of the last commit
-//! 68 checksum u32 of the last commit             | 72 entries u32
-//! 76 per entry: | position u64 | offset u64 | place u64 | max timestamp before u64 |
+//! 68 checksum u32 of the last commit             | 72 time u64 of the first commit
+//! 80 entries u32
+//! 84 per entry: | position u64 | offset u64 | place u64 | max timestamp before u64 |
 //!    CRC-32C u32 of all before
 //! ```
 //! Invariant: entries rise in position and place; the first stands at place 0; `max_timestamp` of
@@ -17,10 +18,12 @@
 use bytes::{Buf, BufMut};
 use weir_wire::ids::{Offset, Position, Timestamp};
 
+use super::files::{Generation, Name};
+use crate::Stretch;
 use crate::commit::{Chain, Envelope, Identity};
 
-const MAGIC: u32 = u32::from_le_bytes(*b"WIX1");
-const FIXED_BYTES: usize = 76;
+const MAGIC: u32 = u32::from_le_bytes(*b"WIX2");
+const FIXED_BYTES: usize = 84;
 const ENTRY_BYTES: usize = 32;
 
 /// A commit whose place is known.
@@ -39,7 +42,11 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Index {
     pub(super) base: Position,
+    /// Of the cleaning that wrote the segment; `None` for one as it was appended.
+    pub(super) generation: Option<Generation>,
     pub(super) base_offset: Offset,
+    /// The partition time of the first commit.
+    pub(super) first_time: Timestamp,
     /// The chain behind the last commit.
     pub(super) end: Chain,
     /// Bytes of all commits.
@@ -53,6 +60,7 @@ pub(super) struct Index {
 pub(super) struct Noted {
     /// The chain behind the commit.
     pub(super) end: Chain,
+    pub(super) time: Timestamp,
     pub(super) first_offset: Offset,
     pub(super) max_timestamp: Timestamp,
     pub(super) bytes: u64,
@@ -62,6 +70,7 @@ impl Noted {
     pub(super) fn of(envelope: &Envelope, end: Chain) -> Self {
         Self {
             end,
+            time: envelope.time,
             first_offset: envelope.first_offset,
             max_timestamp: envelope.max_timestamp,
             bytes: envelope.bytes as u64,
@@ -74,11 +83,45 @@ impl Index {
     pub(super) fn empty(chain: Chain) -> Self {
         Self {
             base: chain.position,
+            generation: None,
             base_offset: chain.offset,
+            first_time: chain.time,
             end: chain,
             bytes: 0,
             max_timestamp: Timestamp(0),
             entries: Vec::new(),
+        }
+    }
+
+    /// The same of a segment that a cleaning writes.
+    pub(super) fn empty_clean(chain: Chain, generation: Generation) -> Self {
+        Self { generation: Some(generation), ..Self::empty(chain) }
+    }
+
+    /// What commits of the segment follow, from the one at `position` on.
+    pub(super) fn chain_at(&self, identity: Identity, position: Position) -> Chain {
+        match self.generation {
+            None => Chain::beginning_at(identity, position),
+            Some(_) => Chain::sparse_at(identity, position),
+        }
+    }
+
+    pub(super) fn name(&self) -> Name {
+        Name { base: self.base, generation: self.generation }
+    }
+
+    /// The same for whoever asks the log.
+    pub(super) fn stretch(&self, is_sealed: bool) -> Stretch {
+        Stretch {
+            first: self.base,
+            end: self.end.position,
+            first_offset: self.base_offset,
+            next_offset: self.end.offset,
+            bytes: self.bytes,
+            first_time: self.first_time,
+            last_time: self.end.time,
+            is_clean: self.generation.is_some(),
+            is_sealed,
         }
     }
 
@@ -87,14 +130,15 @@ impl Index {
         let due = self.entries.last().is_none_or(|last| self.bytes - last.place >= interval_bytes);
         if due {
             self.entries.push(Entry {
-                position: self.end.position,
+                // Of this commit: the chain at hand is that behind the one before.
+                position: Position(noted.end.position.0 - 1),
                 offset: noted.first_offset,
                 place: self.bytes,
                 max_timestamp: self.max_timestamp,
             });
         }
         if self.bytes == 0 {
-            self.base_offset = noted.first_offset;
+            (self.base_offset, self.first_time) = (noted.first_offset, noted.time);
         }
         self.end = noted.end;
         self.bytes += noted.bytes;
@@ -134,6 +178,7 @@ impl Index {
         out.put_u64_le(self.max_timestamp.0);
         out.put_u64_le(self.end.time.0);
         out.put_u32_le(self.end.checksum);
+        out.put_u64_le(self.first_time.0);
         out.put_u32_le(self.entries.len() as u32);
         for entry in &self.entries {
             out.put_u64_le(entry.position.0);
@@ -146,8 +191,12 @@ impl Index {
         out
     }
 
-    /// Reads a copy; `None` if it does not verify or is of another partition.
-    pub(super) fn decode(bytes: &[u8], identity: Identity) -> Option<Self> {
+    /// Reads the copy of a segment's; `None` if it does not verify or is of another partition.
+    pub(super) fn decode(
+        bytes: &[u8],
+        identity: Identity,
+        generation: Option<Generation>,
+    ) -> Option<Self> {
         let (mut rest, mut crc) = bytes.split_at_checked(bytes.len().checked_sub(4)?)?;
         if rest.len() < FIXED_BYTES || crc32c::crc32c(rest) != crc.get_u32_le() {
             return None;
@@ -162,6 +211,7 @@ impl Index {
         let max_timestamp = Timestamp(rest.get_u64_le());
         let time = Timestamp(rest.get_u64_le());
         let checksum = rest.get_u32_le();
+        let first_time = Timestamp(rest.get_u64_le());
         let count = rest.get_u32_le() as usize;
         if count.checked_mul(ENTRY_BYTES) != Some(rest.len()) {
             return None;
@@ -180,6 +230,8 @@ impl Index {
             return None;
         }
         let end = Chain::behind(identity, end_position, end_offset, time, checksum);
-        Some(Self { base, base_offset, end, bytes: segment_bytes, max_timestamp, entries })
+        let end = if generation.is_some() { end.sparse() } else { end };
+        let bytes = segment_bytes;
+        Some(Self { base, generation, base_offset, first_time, end, bytes, max_timestamp, entries })
     }
 }

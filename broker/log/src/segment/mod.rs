@@ -9,11 +9,13 @@
 pub mod fuzzing;
 mod verify;
 mod recovery;
+mod clean;
 mod writer;
 mod reader;
 mod sync;
 mod state;
 mod walk;
+mod snapshot;
 mod files;
 mod mark;
 mod index;
@@ -29,11 +31,13 @@ use tokio::sync::watch;
 use weir_wire::ids::{Offset, Position, Timestamp};
 
 use self::state::Shared;
-pub use self::verify::{Torn, Verified, verify};
+pub use self::verify::{Found, Placed, Torn, Verified, verify};
 use crate::blocking::{Blocking, Interrupted};
 use crate::commit::{Commit, Identity, Stored};
 use crate::disk::{Disk, RealDisk};
-use crate::{AppendError, Fetched, PartitionLog, ReadError, Tail};
+use crate::{
+    AppendError, CleanError, Cleaning, Fetched, PartitionLog, ReadError, Snapshot, Stretch, Tail,
+};
 
 /// When the tail passes a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -226,6 +230,12 @@ impl From<Interrupted> for AppendError {
     }
 }
 
+impl From<Interrupted> for CleanError {
+    fn from(why: Interrupted) -> Self {
+        Self::Failed(why.to_string())
+    }
+}
+
 impl From<Interrupted> for ReadError {
     fn from(why: Interrupted) -> Self {
         Self::Io(why.to_string())
@@ -269,8 +279,20 @@ impl PartitionLog for SegmentLog {
         self.blocking(move |shared| shared.offset_at(at))
     }
 
-    fn trim(&self, below: Position) -> BoxFuture<'_, Result<Position, AppendError>> {
-        self.blocking(move |shared| shared.trim(below))
+    fn stretches(&self) -> Vec<Stretch> {
+        self.shared.stretches()
+    }
+
+    fn seal(&self) -> BoxFuture<'_, Result<(), AppendError>> {
+        self.blocking(move |shared| shared.seal())
+    }
+
+    fn clean(&self, cleaning: Cleaning) -> BoxFuture<'_, Result<(), CleanError>> {
+        self.blocking(move |shared| shared.clean(cleaning))
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Option<Snapshot>, ReadError>> {
+        self.blocking(move |shared| shared.snapshot())
     }
 
     fn stored_bytes(&self) -> u64 {

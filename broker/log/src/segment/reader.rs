@@ -2,7 +2,7 @@
 //!
 //! Promises: nothing at or beyond the tail is handed out; what does not verify is reported and
 //! never skipped. Sealed segments are opened for the read, so that a log with a thousand of them
-//! holds one file; a reader that has one open keeps it when it is trimmed.
+//! holds one file; a reader that has one open keeps it when it is cleaned away.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use weir_wire::ids::{Offset, Position, Timestamp};
 
-use super::files;
+use super::files::Name;
 use super::index::{Entry, Index};
 use super::state::Shared;
 use super::walk::{Obstacle, Walk, good_again};
-use crate::commit::{Chain, Envelope, Stored};
+use crate::commit::{Chain, Envelope, Identity, Stored};
 use crate::disk::{Access, DiskFile};
 use crate::planted::{Bug, is_planted};
 use crate::{Fetched, ReadError, Stop, Tail};
@@ -32,12 +32,41 @@ enum Target {
     Time(Timestamp),
 }
 
+/// Times a read begins anew because the segment it found was cleaned before it could open it. Each
+/// time is a whole cleaning in between.
+const CLEANED_MEANWHILE_MAX: u32 = 8;
+
+/// What `attempt` finds where no cleaning comes in between.
+fn until_whole<T>(
+    mut attempt: impl FnMut() -> Result<Option<T>, ReadError>,
+) -> Result<T, ReadError> {
+    for _ in 0..CLEANED_MEANWHILE_MAX {
+        if let Some(found) = attempt()? {
+            return Ok(found);
+        }
+    }
+    Err(ReadError::Io("the log was cleaned again and again meanwhile; try again".to_owned()))
+}
+
+/// How far a walk came.
+#[derive(PartialEq, Eq)]
+enum Reached {
+    /// Everything durable was handed out.
+    Tail,
+    /// The caller has enough.
+    Break,
+    /// The log was cleaned under the reader's feet: what it has is whole.
+    Cleaned,
+}
+
 /// Where in which file a read begins.
 struct Start {
     /// `None`: a sealed segment's, still to be opened.
     file: Option<Arc<dyn DiskFile>>,
-    base: Position,
+    name: Name,
     entry: Entry,
+    /// What the commit at `entry` must follow.
+    chain: Chain,
     /// Bytes written.
     bytes: u64,
     /// The position behind the last commit.
@@ -45,30 +74,49 @@ struct Start {
 }
 
 impl Start {
-    fn of(index: &Index, target: Target, file: Option<&Arc<dyn DiskFile>>) -> Option<Self> {
+    fn of(
+        index: &Index,
+        identity: Identity,
+        target: Target,
+        file: Option<&Arc<dyn DiskFile>>,
+    ) -> Option<Self> {
         let entry = match target {
             Target::Position(position) => index.before_position(position),
             Target::Offset(offset) => index.before_offset(offset),
             Target::Time(at) if index.max_timestamp < at => None,
             Target::Time(at) => index.before_time(at),
         }?;
-        let (base, bytes, end) = (index.base, index.bytes, index.end.position);
-        Some(Self { file: file.cloned(), base, entry, bytes, end })
+        let chain = index.chain_at(identity, entry.position);
+        let (name, bytes, end) = (index.name(), index.bytes, index.end.position);
+        Some(Self { file: file.cloned(), name, entry, chain, bytes, end })
     }
 }
 
 impl Shared {
     pub(super) fn read(&self, from: Position, bytes_max: usize) -> Result<Vec<Stored>, ReadError> {
+        until_whole(|| self.try_to_read(from, bytes_max))
+    }
+
+    fn try_to_read(
+        &self,
+        from: Position,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<Stored>>, ReadError> {
         let tail = self.readable_tail()?;
         let earliest = self.earliest().0;
-        if from < earliest || from > tail.position {
-            return Err(ReadError::out_of_range(from.0, earliest.0, tail.position.0));
+        let out_of_range = || ReadError::out_of_range(from.0, earliest.0, tail.position.0);
+        if from > tail.position {
+            return Err(out_of_range());
         }
+        let is_cleaned = from < earliest;
         let mut left = bytes_max;
         let mut commits: Vec<Stored> = Vec::new();
-        self.walk_from(&tail, bytes_max, Target::Position(from), |envelope| {
+        let reached = self.walk_from(&tail, bytes_max, Target::Position(from), |envelope| {
             if envelope.link.position < from {
                 return Ok(ControlFlow::Continue(()));
+            }
+            if is_cleaned && envelope.link.position != from {
+                return Ok(ControlFlow::Break(()));
             }
             if !commits.is_empty() && envelope.bytes > left {
                 return Ok(ControlFlow::Break(()));
@@ -76,12 +124,20 @@ impl Shared {
             left = left.saturating_sub(envelope.bytes);
             let at = envelope.link.position;
             commits.push(envelope.open().map_err(|why| ReadError::corrupt(at, why))?);
-            Ok(ControlFlow::Continue(()))
+            Ok(if is_cleaned { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
-        Ok(commits)
+        match (commits.is_empty(), reached) {
+            (true, Reached::Cleaned) => Ok(None),
+            (true, _) if is_cleaned => Err(out_of_range()),
+            _ => Ok(Some(commits)),
+        }
     }
 
     pub(super) fn fetch(&self, from: Offset, bytes_max: usize) -> Result<Fetched, ReadError> {
+        until_whole(|| self.try_to_fetch(from, bytes_max))
+    }
+
+    fn try_to_fetch(&self, from: Offset, bytes_max: usize) -> Result<Option<Fetched>, ReadError> {
         let tail = self.readable_tail()?;
         let earliest = self.earliest().1;
         if from < earliest || from > tail.offset {
@@ -90,9 +146,9 @@ impl Shared {
         let mut left = bytes_max;
         let mut fetched = Fetched { batches: Vec::new(), next: from, high_watermark: tail.offset };
         if from == tail.offset {
-            return Ok(fetched);
+            return Ok(Some(fetched));
         }
-        self.walk_from(&tail, bytes_max, Target::Offset(from), |envelope| {
+        let reached = self.walk_from(&tail, bytes_max, Target::Offset(from), |envelope| {
             if envelope.next_offset() <= from || envelope.data.is_empty() {
                 return Ok(ControlFlow::Continue(()));
             }
@@ -104,13 +160,27 @@ impl Shared {
             fetched.batches.push(envelope.data);
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(fetched)
+        match reached {
+            // What lies between the last batch and the tail was cleaned away.
+            Reached::Tail => fetched.next = tail.offset,
+            Reached::Cleaned if fetched.batches.is_empty() => return Ok(None),
+            Reached::Cleaned | Reached::Break => {}
+        }
+        Ok(Some(fetched))
     }
 
     pub(super) fn offset_at(&self, at: Timestamp) -> Result<Offset, ReadError> {
+        until_whole(|| self.try_to_find(at))
+    }
+
+    fn try_to_find(&self, at: Timestamp) -> Result<Option<Offset>, ReadError> {
         let tail = self.readable_tail()?;
-        let mut found = tail.offset;
-        self.walk_from(&tail, CHUNK_BYTES_MIN, Target::Time(at), |envelope| {
+        let (mut found, start) = (tail.offset, self.earliest().1);
+        let reached = self.walk_from(&tail, CHUNK_BYTES_MIN, Target::Time(at), |envelope| {
+            // Events that retention removed may still be in the segment that holds its first.
+            if envelope.next_offset() <= start {
+                return Ok(ControlFlow::Continue(()));
+            }
             let position = envelope.link.position;
             match envelope.offset_at(at).map_err(|why| ReadError::corrupt(position, why))? {
                 None => Ok(ControlFlow::Continue(())),
@@ -120,7 +190,7 @@ impl Shared {
                 }
             }
         })?;
-        Ok(found)
+        Ok((reached != Reached::Cleaned).then_some(found))
     }
 
     fn readable_tail(&self) -> Result<Tail, ReadError> {
@@ -140,44 +210,47 @@ impl Shared {
         bytes_max: usize,
         target: Target,
         mut each: impl FnMut(Envelope) -> Result<ControlFlow<()>, ReadError>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<Reached, ReadError> {
         let chunk_bytes = bytes_max.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
-        let Some(mut at) = self.start(target) else { return Ok(()) };
-        let mut chain = Chain::beginning_at(self.identity, at.entry.position);
+        let Some(mut at) = self.start(target) else { return Ok(Reached::Tail) };
+        let Some(mut file) = self.open_for_reading(&at)? else { return Ok(Reached::Cleaned) };
         loop {
-            let file = self.open_for_reading(&at, tail)?;
-            let mut walk = Walk::new(file.as_ref(), at.entry.place, at.bytes, chain, chunk_bytes);
+            let mut walk =
+                Walk::new(file.as_ref(), at.entry.place, at.bytes, at.chain, chunk_bytes);
             while walk.chain.position < tail.position {
                 match walk.next() {
                     Ok(Some(envelope)) => {
                         if each(envelope)?.is_break() {
-                            return Ok(());
+                            return Ok(Reached::Break);
                         }
                     }
                     Ok(None) => break,
                     Err(obstacle) => return Err(self.unreadable(walk, tail, obstacle)),
                 }
             }
-            chain = walk.chain;
-            if tail.position <= chain.position {
-                return Ok(());
+            let reached = walk.chain.position;
+            if tail.position <= reached {
+                return Ok(Reached::Tail);
             }
-            if chain.position != at.end {
+            if reached != at.end {
                 let why = "the segment ends too early";
-                return Err(ReadError::corrupt(chain.position, why));
+                return Err(ReadError::corrupt(reached, why));
             }
-            match self.start(Target::Position(chain.position)) {
-                Some(next) if next.entry.position == chain.position => at = next,
-                // Trimmed under the reader's feet: what it has is whole, the next read will know.
-                _ => return Ok(()),
+            let Some(next) = self.start_behind(at.name, reached) else {
+                return Ok(Reached::Cleaned);
+            };
+            match self.open_for_reading(&next)? {
+                Some(opened) => (at, file) = (next, opened),
+                None => return Ok(Reached::Cleaned),
             }
         }
     }
 
     fn start(&self, target: Target) -> Option<Start> {
         let state = self.state();
-        let active = || Start::of(&state.active, target, Some(&state.active_file));
-        let in_sealed = |n: usize| Start::of(state.sealed.get(n)?, target, None);
+        let identity = self.identity;
+        let active = || Start::of(&state.active, identity, target, Some(&state.active_file));
+        let in_sealed = |n: usize| Start::of(state.sealed.get(n)?, identity, target, None);
         // The last segment that begins before the target; of times, the first that reaches it.
         let behind = match target {
             Target::Position(position) => state.sealed.partition_point(|one| one.base <= position),
@@ -186,21 +259,52 @@ impl Shared {
                 return (0..state.sealed.len()).find_map(in_sealed).or_else(active);
             }
         };
-        active().or_else(|| in_sealed(behind.checked_sub(1)?))
+        let last = || in_sealed(behind.checked_sub(1)?);
+        // What lies before the first of an offset's was cleaned away; reading begins behind that.
+        let first = || match (target, state.sealed.front()) {
+            (Target::Offset(_), Some(first)) => {
+                Start::of(first, identity, Target::Position(first.base), None)
+            }
+            (Target::Offset(_), None) => {
+                let base = Target::Position(state.active.base);
+                Start::of(&state.active, identity, base, Some(&state.active_file))
+            }
+            _ => None,
+        };
+        active().or_else(last).or_else(first)
     }
 
-    fn open_for_reading(&self, at: &Start, tail: &Tail) -> Result<Arc<dyn DiskFile>, ReadError> {
+    /// The beginning of the segment behind the one with this name, all of which was read up to
+    /// `reached`; `None` if they were cleaned meanwhile: what the reader has is whole, and its next
+    /// read will find what there is now.
+    fn start_behind(&self, name: Name, reached: Position) -> Option<Start> {
+        let state = self.state();
+        let at = state.sealed.iter().position(|index| index.name() == name)?;
+        let (next, file) = match state.sealed.get(at + 1) {
+            Some(next) => (&**next, None),
+            None => (&state.active, Some(&state.active_file)),
+        };
+        let follows = match name.generation {
+            Some(_) => reached <= next.base,
+            None => reached == next.base,
+        };
+        Start::of(next, self.identity, Target::Position(next.base), file).filter(|_| follows)
+    }
+
+    /// `None` if the segment was cleaned away meanwhile.
+    fn open_for_reading(&self, at: &Start) -> Result<Option<Arc<dyn DiskFile>>, ReadError> {
         if let Some(file) = &at.file {
-            return Ok(Arc::clone(file));
+            return Ok(Some(Arc::clone(file)));
         }
-        let path = files::segment_path(&self.folder, at.base);
-        self.machine.disk.open(&path, Access::Read).map_err(|error| {
-            let earliest = self.earliest().0;
-            if error.kind() == io::ErrorKind::NotFound && at.base < earliest {
-                return ReadError::out_of_range(at.base.0, earliest.0, tail.position.0);
-            }
-            ReadError::Io(error.to_string())
-        })
+        match self.machine.disk.open(&at.name.path(&self.folder), Access::Read) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.has(at.name) => Ok(None),
+            Err(error) => Err(ReadError::Io(error.to_string())),
+        }
+    }
+
+    fn has(&self, name: Name) -> bool {
+        self.state().sealed.iter().any(|index| index.name() == name)
     }
 
     fn unreadable(&self, walk: Walk<'_>, tail: &Tail, obstacle: Obstacle) -> ReadError {

@@ -7,6 +7,8 @@
 //!   or
 //! - the mark beside the segments says so.
 //!
+//! Where a snapshot is there, the row begins with it, and what it speaks of has to be there too.
+//!
 //! Promises: nothing that was durable is cut; nothing that is not understood is touched; the tail
 //! is written again and synced before anyone sees it, since what survived a kill may be in the page
 //! cache only, and the cache may hold it for written after a sync that failed.
@@ -19,7 +21,9 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 use weir_wire::ids::Position;
 
+use super::files::{Generation, Name};
 use super::index::{Index, Noted};
+use super::snapshot::{self, Clean, Damaged, Head};
 use super::state::Recovered;
 use super::walk::{Obstacle, Walk, good_again};
 use super::{OpenError, Options, files, mark};
@@ -40,13 +44,16 @@ pub(super) fn recover(
         return Err(OpenError::Missing { folder: folder.to_owned() });
     }
     disk.make_folder(folder).map_err(|error| OpenError::io(folder, error))?;
-    let bases = files::list(disk, folder)?;
+    let listed = files::list(disk, folder)?;
+    let head = newest_snapshot(disk, folder, identity, &listed)?;
+    let begins = head.as_ref().map_or(Position(0), |head| head.chain.position);
+    let bases: Vec<_> = listed.segments.iter().copied().filter(|base| begins <= *base).collect();
     let marked = match is_planted(Bug::IgnoreTheMark) {
         true => Position(0),
         false => mark::proven(disk, folder, identity),
     };
     let Some((&last, before)) = bases.split_last() else {
-        if !options.may_create || marked > Position(0) {
+        if !options.may_create || marked > Position(0) || head.is_some() {
             return Err(OpenError::Missing { folder: folder.to_owned() });
         }
         let file = files::create(disk, folder, Position(0))
@@ -54,16 +61,83 @@ pub(super) fn recover(
         return begin(folder, identity, options, file);
     };
     let folder = Folder { disk, folder, identity, options, marked };
-    let mut chain = Chain::beginning_at(identity, bases[0]);
+    let mut chain = Chain::beginning_at(identity, Position(0));
     let mut sealed = VecDeque::with_capacity(before.len());
+    if let Some(head) = &head {
+        for clean in &head.clean {
+            sealed.push_back(Arc::new(folder.clean(clean)?));
+        }
+        chain = head.chain;
+    }
     for &base in before {
         folder.expect_no_gap(base, &chain)?;
-        let index = folder.sealed(base, &chain)?;
+        let name = Name { base, generation: None };
+        let index = folder.sealed(name, chain)?;
         chain = index.end;
         sealed.push_back(Arc::new(index));
     }
     folder.expect_no_gap(last, &chain)?;
-    folder.last(sealed, chain)
+    let recovered = folder.last(sealed, chain, head.clone())?;
+    remove_leftovers(disk, folder.folder, head.as_deref(), &listed)
+        .map_err(|error| OpenError::io(folder.folder, error))?;
+    Ok(recovered)
+}
+
+/// The head of the last snapshot that got its name: what was durable then, so damage if it does not
+/// verify.
+pub(super) fn newest_snapshot(
+    disk: &dyn Disk,
+    folder: &Path,
+    identity: Identity,
+    listed: &files::Listed,
+) -> Result<Option<Arc<Head>>, OpenError> {
+    let Some(&(position, generation)) = listed.snapshots.last() else { return Ok(None) };
+    let path = files::snapshot_path(folder, position, generation);
+    let corrupt = |why: String| {
+        let path = path.clone();
+        OpenError::Corrupt { path, from: Position(0), to: position, why }
+    };
+    match snapshot::open(disk, &path, identity) {
+        Ok((head, _)) if (head.chain.position, head.generation) == (position, generation) => {
+            Ok(Some(Arc::new(head)))
+        }
+        Ok(_) => Err(corrupt("the snapshot has another's name".to_owned())),
+        Err(Damaged::Io(error)) => Err(OpenError::io(&path, error)),
+        Err(damaged) => Err(corrupt(damaged.to_string())),
+    }
+}
+
+/// Finishes what a crash interrupted: removes what the snapshot does without, and what never became
+/// one. Only files that a cleaning makes or replaces, and only when all the others were found whole.
+fn remove_leftovers(
+    disk: &dyn Disk,
+    folder: &Path,
+    head: Option<&Head>,
+    listed: &files::Listed,
+) -> io::Result<()> {
+    let begins = head.map_or(Position(0), |head| head.chain.position);
+    let stands_for = |base: Position, generation: Generation| {
+        let named = |clean: &Clean| (clean.base, clean.generation) == (base, generation);
+        head.is_some_and(|head| head.clean.iter().any(named))
+    };
+    let is_left_over = |name: &Name| match name.generation {
+        None => name.base < begins,
+        Some(generation) => !stands_for(name.base, generation),
+    };
+    let segments = listed.segments.iter().map(|&base| Name { base, generation: None });
+    let clean =
+        listed.clean.iter().map(|&(base, generation)| Name { base, generation: Some(generation) });
+    let indexes = listed.indexes.iter().filter(|name| is_left_over(name));
+    let mut gone: Vec<_> = indexes.map(|name| name.index_path(folder)).collect();
+    gone.extend(segments.chain(clean).filter(is_left_over).map(|name| name.path(folder)));
+    let older = listed.snapshots.iter().rev().skip(1);
+    gone.extend(older.map(|&(at, generation)| files::snapshot_path(folder, at, generation)));
+    gone.extend(listed.unfinished.iter().cloned());
+    for path in &gone {
+        debug!(path = %path.display(), "removed what a cleaning left over");
+        disk.unlink(path)?;
+    }
+    if gone.is_empty() { Ok(()) } else { disk.sync_folder(folder) }
 }
 
 /// A log without an OPEN record gets one.
@@ -86,12 +160,13 @@ fn begin(
     let mut active = Index::empty(beginning);
     let noted = Noted {
         end,
+        time: commit.time,
         first_offset: commit.first_offset,
         max_timestamp: commit.max_timestamp,
         bytes: bytes.len() as u64,
     };
     active.note(noted, options.index_interval_bytes);
-    Ok(Recovered { sealed: VecDeque::new(), active, active_file })
+    Ok(Recovered { snapshot: None, sealed: VecDeque::new(), active, active_file })
 }
 
 /// What the steps of one recovery share.
@@ -112,22 +187,38 @@ impl Folder<'_> {
         Err(OpenError::Gap { folder: self.folder.to_owned(), after: chain.position, found: base })
     }
 
+    /// What a cleaning left, which has to be what its snapshot says.
+    fn clean(&self, clean: &Clean) -> Result<Index, OpenError> {
+        let Clean { base, generation, end, bytes } = *clean;
+        let name = Name { base, generation: Some(generation) };
+        let index = self.sealed(name, Chain::sparse_at(self.identity, base))?;
+        let begins = index.entries.first().map(|first| first.position);
+        if begins != Some(base) || index.end != end || index.bytes != bytes {
+            let (path, to) = (name.path(self.folder), end.position);
+            let why = "it is not the segment that the snapshot speaks of".to_owned();
+            return Err(OpenError::Corrupt { path, from: base, to, why });
+        }
+        Ok(index)
+    }
+
     /// A segment that is not the last: its index is taken if it fits, else all of it is read.
-    fn sealed(&self, base: Position, chain: &Chain) -> Result<Index, OpenError> {
-        let path = files::segment_path(self.folder, base);
+    fn sealed(&self, name: Name, chain: Chain) -> Result<Index, OpenError> {
+        let path = name.path(self.folder);
         let file =
             self.disk.open(&path, Access::Read).map_err(|error| OpenError::io(&path, error))?;
         let length = file.length().map_err(|error| OpenError::io(&path, error))?;
-        let index_path = files::index_path(self.folder, base);
+        let index_path = name.index_path(self.folder);
         let copy = self.disk.read(&index_path).ok();
         if !self.options.verify_all
-            && let Some(index) = copy.as_deref().and_then(|copy| Index::decode(copy, self.identity))
-            && self.fits(&index, file.as_ref(), length, chain)
+            && let Some(index) =
+                copy.as_deref().and_then(|copy| Index::decode(copy, self.identity, name.generation))
+            && self.fits(&index, file.as_ref(), length, &chain)
         {
             return Ok(index);
         }
-        let mut walk = Walk::new(file.as_ref(), 0, length, *chain, CHUNK_BYTES);
-        let (index, _, obstacle) = self.follow(&mut walk, &path)?;
+        let mut walk = Walk::new(file.as_ref(), 0, length, chain, CHUNK_BYTES);
+        let (mut index, _, obstacle) = self.follow(&mut walk, &path)?;
+        index.generation = name.generation;
         if let Some(obstacle) = obstacle {
             let from = walk.chain.position;
             let to = good_again(walk, self.identity, from.next());
@@ -150,18 +241,20 @@ impl Folder<'_> {
         }
         let mut first = Walk::new(file, 0, length, *chain, CHUNK_BYTES.min(64 << 10));
         let begins = matches!(first.next(), Ok(Some(envelope)) if envelope.first_offset == index.base_offset);
-        let from = if last.place == 0 {
-            *chain
-        } else {
-            Chain::beginning_at(self.identity, last.position)
-        };
+        let from =
+            if last.place == 0 { *chain } else { index.chain_at(self.identity, last.position) };
         let mut tail = Walk::new(file, last.place, length, from, CHUNK_BYTES);
         while let Ok(Some(_)) = tail.next() {}
         begins && tail.place == length && tail.chain == index.end
     }
 
     /// The last segment: the one that may end in the middle of a commit.
-    fn last(&self, sealed: VecDeque<Arc<Index>>, chain: Chain) -> Result<Recovered, OpenError> {
+    fn last(
+        &self,
+        sealed: VecDeque<Arc<Index>>,
+        chain: Chain,
+        snapshot: Option<Arc<Head>>,
+    ) -> Result<Recovered, OpenError> {
         let path = files::segment_path(self.folder, chain.position);
         let io = |error| OpenError::io(&path, error);
         let active_file = self.disk.open(&path, Access::Write).map_err(io)?;
@@ -171,9 +264,10 @@ impl Folder<'_> {
         }
         let mut walk = Walk::new(active_file.as_ref(), 0, length, chain, CHUNK_BYTES);
         let (active, proven, obstacle) = self.follow(&mut walk, &path)?;
-        // A log that was there has its OPEN record, and trimming keeps a durable commit.
+        // A log that was there has its OPEN record, or a snapshot.
+        let has_none = active.bytes == 0 && sealed.is_empty() && snapshot.is_none();
         let was_there = chain.position != Position(0) || !self.options.may_create;
-        if active.bytes == 0 && sealed.is_empty() && was_there {
+        if has_none && was_there {
             let (from, to) = (chain.position, chain.position.next().max(self.marked));
             let why = "the only segment holds no commit".to_owned();
             return Err(OpenError::Corrupt { path, from, to, why });
@@ -187,13 +281,13 @@ impl Folder<'_> {
             let why = "the log ends before what it had made durable".to_owned();
             return Err(OpenError::Corrupt { path, from, to, why });
         }
-        if active.bytes == 0 && sealed.is_empty() {
+        if has_none {
             return begin(self.folder, self.identity, self.options, active_file);
         }
         self.write_again(active_file.as_ref(), &active, proven.max(self.marked)).map_err(io)?;
         active_file.sync().map_err(io)?;
         self.disk.sync_folder(self.folder).map_err(|error| OpenError::io(self.folder, error))?;
-        Ok(Recovered { sealed, active, active_file })
+        Ok(Recovered { snapshot, sealed, active, active_file })
     }
 
     /// What is not known to be durable is written a second time: if a sync failed before the

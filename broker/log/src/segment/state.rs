@@ -1,7 +1,7 @@
 //! What the parts of one open log share.
 //!
 //! Locks are taken in this order, and none of the last is held while the disk works:
-//! `writer` (one append, trim or close at a time), `sync_turn` (one fdatasync at a time), `state`.
+//! `cleaning` (one at a time), `writer` (one append, seal or close at a time), `sync_turn` (one fdatasync at a time), `state`.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,12 @@ use weir_wire::ids::{Offset, Position};
 
 use super::index::{Index, Noted};
 use super::mark::Mark;
+use super::snapshot::Head;
 use super::{Machine, Options};
 use crate::commit::{Chain, Encoder, Identity};
 use crate::disk::{Disk, DiskFile};
 use crate::turn::{Turn, pause};
-use crate::{Stop, Tail};
+use crate::{Stop, Stretch, Tail};
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) options: Options,
     pub(super) tail: watch::Sender<Tail>,
+    pub(super) cleaning: Turn<()>,
     pub(super) writer: Turn<Writer>,
     pub(super) sync_turn: Turn<()>,
     /// Written in the sync's turn.
@@ -33,12 +35,15 @@ pub(super) struct Shared {
     state: Mutex<State>,
 }
 
-/// Invariant: the sealed segments and the active one follow each other without a gap;
+/// Invariant: behind the snapshot the sealed segments and the active one follow each other without a
+/// gap;
 /// `synced` <= the end of the active segment.
 #[derive(Debug)]
 pub(super) struct State {
-    /// Oldest first.
+    /// Oldest first: what cleanings left, then what lies behind the snapshot.
     pub(super) sealed: VecDeque<Arc<Index>>,
+    /// What everything before the first segment that is not clean adds up to.
+    pub(super) snapshot: Option<Arc<Head>>,
     pub(super) active: Index,
     pub(super) active_file: Arc<dyn DiskFile>,
     /// Positions below are durable, whatever the tail says.
@@ -62,6 +67,7 @@ pub(super) struct Writer {
 
 /// What recovery found: a log that can be served.
 pub(super) struct Recovered {
+    pub(super) snapshot: Option<Arc<Head>>,
     pub(super) sealed: VecDeque<Arc<Index>>,
     pub(super) active: Index,
     pub(super) active_file: Arc<dyn DiskFile>,
@@ -78,6 +84,7 @@ impl Shared {
         let end = recovered.active.end;
         let state = State {
             sealed: recovered.sealed,
+            snapshot: recovered.snapshot,
             active: recovered.active,
             active_file: recovered.active_file,
             synced: end.position,
@@ -96,6 +103,7 @@ impl Shared {
                 offset: end.offset,
                 stopped: None,
             }),
+            cleaning: Turn::default(),
             writer: Turn::default(),
             sync_turn: Turn::default(),
             mark,
@@ -139,12 +147,19 @@ impl Shared {
 
     pub(super) fn earliest(&self) -> (Position, Offset) {
         let state = self.state();
-        let first = state.sealed.front().map_or(&state.active, |sealed| sealed);
-        (first.base, first.base_offset)
+        let snapshot = state.snapshot.as_ref();
+        snapshot.map_or((Position(0), Offset(0)), |head| (head.chain.position, head.start))
     }
 
     pub(super) fn stored_bytes(&self) -> u64 {
         let state = self.state();
-        state.sealed.iter().map(|sealed| sealed.bytes).sum::<u64>() + state.active.bytes
+        let snapshot = state.snapshot.as_ref().map_or(0, |head| head.file_bytes());
+        state.sealed.iter().map(|sealed| sealed.bytes).sum::<u64>() + state.active.bytes + snapshot
+    }
+
+    pub(super) fn stretches(&self) -> Vec<Stretch> {
+        let state = self.state();
+        let sealed = state.sealed.iter().map(|index| index.stretch(true));
+        sealed.chain([state.active.stretch(false)]).collect()
     }
 }

@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 
 use weir_wire::ids::{Offset, Position};
 
+use super::files::Name;
+use super::recovery::newest_snapshot;
+use super::snapshot::{self, Clean, Damaged, Head};
 use super::walk::{Obstacle, Walk, good_again};
 use super::{OpenError, files, mark};
+use crate::Snapshot;
 use crate::commit::{Chain, Identity, Stored};
 use crate::disk::{Access, Disk};
 
@@ -22,8 +26,10 @@ pub struct Verified {
     pub segments: u64,
     /// Bytes of the commits that verify.
     pub bytes: u64,
-    /// The first position that is there.
+    /// The first position from which on every commit is there.
     pub earliest: Position,
+    /// The first offset that may be fetched.
+    pub start: Offset,
     /// The position behind the last commit that verifies.
     pub end: Position,
     /// The offset behind the last event that verifies.
@@ -45,66 +51,79 @@ pub struct Torn {
     pub bytes: u64,
 }
 
-/// Reads the log in `folder` and hands every commit that verifies to `each`, in order, with the
-/// file it stands in and its place there. An error is why a start would refuse the log.
+/// What stands in a log's folder, as it is met.
+#[derive(Debug)]
+pub enum Found<'a> {
+    /// What everything before a position adds up to. Comes first.
+    Snapshot(Snapshot),
+    /// What a cleaning left of a commit before the snapshot's position.
+    Left(Placed<'a>),
+    /// A commit as it was appended.
+    Commit(Placed<'a>),
+}
+
+/// A commit and where it stands.
+#[derive(Debug)]
+pub struct Placed<'a> {
+    /// The commit.
+    pub stored: Stored,
+    /// Its file.
+    pub path: &'a Path,
+    /// Bytes from the file's beginning.
+    pub place: u64,
+}
+
+/// Reads the log in `folder` and hands everything that verifies to `each`, in order. An error is why
+/// a start would refuse the log.
 pub fn verify(
     disk: &dyn Disk,
     folder: &Path,
     identity: Identity,
-    mut each: impl FnMut(Stored, &Path, u64),
+    mut each: impl FnMut(Found<'_>),
 ) -> Result<Verified, OpenError> {
     let missing = || OpenError::Missing { folder: folder.to_owned() };
     if !disk.has_folder(folder) {
         return Err(missing());
     }
-    let bases = files::list(disk, folder)?;
+    let listed = files::list(disk, folder)?;
+    let head = newest_snapshot(disk, folder, identity, &listed)?;
     let marked = mark::proven(disk, folder, identity);
-    let (&first, &last) = bases.first().zip(bases.last()).ok_or_else(missing)?;
-    let mut chain = Chain::beginning_at(identity, first);
+    let begins = head.as_ref().map_or(Position(0), |head| head.chain.position);
+    let bases: Vec<_> = listed.segments.iter().copied().filter(|base| begins <= *base).collect();
+    let &last = bases.last().ok_or_else(missing)?;
+    let mut chain = Chain::beginning_at(identity, Position(0));
     let mut verified = Verified {
         segments: bases.len() as u64,
         bytes: 0,
-        earliest: first,
-        end: first,
+        earliest: begins,
+        start: Offset(0),
+        end: begins,
         next_offset: Offset(0),
         torn: None,
         mark_is_damaged: mark::is_damaged(disk, folder, identity),
     };
+    let folder = Folder { disk, folder, identity };
+    if let Some(head) = head {
+        chain = head.chain;
+        verified.start = head.start;
+        verified.segments += head.clean.len() as u64;
+        each(Found::Snapshot(folder.snapshot(&head)?));
+        for clean in &head.clean {
+            verified.bytes += folder.clean(clean, &mut each)?;
+        }
+    }
     for base in bases {
         if base != chain.position {
-            let (folder, after) = (folder.to_owned(), chain.position);
+            let (folder, after) = (folder.folder.to_owned(), chain.position);
             return Err(OpenError::Gap { folder, after, found: base });
         }
-        let path = files::segment_path(folder, base);
+        let path = files::segment_path(folder.folder, base);
         let io = |error| OpenError::io(&path, error);
         let file = disk.open(&path, Access::Read).map_err(io)?;
         let length = file.length().map_err(io)?;
         let mut walk = Walk::new(file.as_ref(), 0, length, chain, CHUNK_BYTES);
-        let obstacle = loop {
-            let place = walk.place;
-            match walk.next() {
-                Ok(Some(envelope)) => {
-                    let (position, bytes) = (envelope.link.position, envelope.bytes as u64);
-                    let stored = envelope.open().map_err(|why| OpenError::Corrupt {
-                        path: path.clone(),
-                        from: position,
-                        to: position.next(),
-                        why: why.to_string(),
-                    })?;
-                    verified.bytes += bytes;
-                    each(stored, &path, place);
-                }
-                Ok(None) => break None,
-                Err(Obstacle::Io(error)) => return Err(io(error)),
-                Err(Obstacle::Unreadable(crate::commit::Unreadable::Version(version))) => {
-                    return Err(OpenError::Version { path, version });
-                }
-                Err(Obstacle::Misplaced(why)) if walk.place == 0 => {
-                    return Err(OpenError::Misplaced { path, why });
-                }
-                Err(obstacle) => break Some(obstacle),
-            }
-        };
+        let mut hand_over = |placed: Placed<'_>| each(Found::Commit(placed));
+        let obstacle = follow(&mut walk, &path, &mut verified.bytes, &mut hand_over)?;
         chain = walk.chain;
         (verified.end, verified.next_offset) = (chain.position, chain.offset);
         let Some(obstacle) = obstacle else { continue };
@@ -125,9 +144,91 @@ pub fn verify(
         verified.torn = Some(Torn { path, place, bytes: length - place });
     }
     if verified.end < marked {
-        let (path, from, to) = (files::segment_path(folder, last), verified.end, marked);
+        let (from, to) = (verified.end, marked);
+        let path = files::segment_path(folder.folder, last);
         let why = "the log ends before what it had made durable".to_owned();
         return Err(OpenError::Corrupt { path, from, to, why });
     }
     Ok(verified)
+}
+
+/// Hands over what follows in a segment; gives what is in the way of the next, if there is one.
+fn follow(
+    walk: &mut Walk<'_>,
+    path: &Path,
+    bytes: &mut u64,
+    each: &mut dyn FnMut(Placed<'_>),
+) -> Result<Option<Obstacle>, OpenError> {
+    loop {
+        let place = walk.place;
+        match walk.next() {
+            Ok(Some(envelope)) => {
+                let position = envelope.link.position;
+                *bytes += envelope.bytes as u64;
+                let stored = envelope.open().map_err(|why| OpenError::Corrupt {
+                    path: path.to_owned(),
+                    from: position,
+                    to: position.next(),
+                    why: why.to_string(),
+                })?;
+                each(Placed { stored, path, place });
+            }
+            Ok(None) => return Ok(None),
+            Err(Obstacle::Io(error)) => return Err(OpenError::io(path, error)),
+            Err(Obstacle::Unreadable(crate::commit::Unreadable::Version(version))) => {
+                return Err(OpenError::Version { path: path.to_owned(), version });
+            }
+            Err(Obstacle::Misplaced(why)) if walk.place == 0 => {
+                return Err(OpenError::Misplaced { path: path.to_owned(), why });
+            }
+            Err(obstacle) => return Ok(Some(obstacle)),
+        }
+    }
+}
+
+/// Whose files are read.
+struct Folder<'a> {
+    disk: &'a dyn Disk,
+    folder: &'a Path,
+    identity: Identity,
+}
+
+impl Folder<'_> {
+    fn snapshot(&self, head: &Head) -> Result<Snapshot, OpenError> {
+        let position = head.chain.position;
+        let path = files::snapshot_path(self.folder, position, head.generation);
+        let view = snapshot::open(self.disk, &path, self.identity)
+            .and_then(|(head, file)| snapshot::read_view(&head, file.as_ref()));
+        match view {
+            Ok(view) => Ok(Snapshot { position, view, note: head.note.clone() }),
+            Err(Damaged::Io(error)) => Err(OpenError::io(&path, error)),
+            Err(Damaged::Invalid(why)) => Err(OpenError::Corrupt {
+                path,
+                from: Position(0),
+                to: position,
+                why: why.to_owned(),
+            }),
+        }
+    }
+
+    /// Gives the segment's bytes.
+    fn clean(&self, clean: &Clean, each: &mut impl FnMut(Found<'_>)) -> Result<u64, OpenError> {
+        let Clean { base, generation, end, bytes } = *clean;
+        let path = Name { base, generation: Some(generation) }.path(self.folder);
+        let io = |error| OpenError::io(&path, error);
+        let file = self.disk.open(&path, Access::Read).map_err(io)?;
+        let length = file.length().map_err(io)?;
+        let chain = Chain::sparse_at(self.identity, base);
+        let mut walk = Walk::new(file.as_ref(), 0, length, chain, CHUNK_BYTES);
+        let mut read = 0;
+        let mut hand_over = |placed: Placed<'_>| each(Found::Left(placed));
+        let obstacle = follow(&mut walk, &path, &mut read, &mut hand_over)?;
+        let why = match obstacle {
+            Some(obstacle) => obstacle.to_string(),
+            None if walk.chain == end && length == bytes => return Ok(read),
+            None => "it is not the segment that the snapshot speaks of".to_owned(),
+        };
+        let (from, to) = (walk.chain.position, end.position);
+        Err(OpenError::Corrupt { path, from, to, why })
+    }
 }

@@ -1,4 +1,4 @@
-//! Appends, rolls to the next segment, trims and closes: everything that changes files.
+//! Appends, rolls to the next segment and closes.
 //!
 //! Promises: one write for one append; a segment is durable before the next one is made; the first
 //! failure is the last write.
@@ -59,6 +59,7 @@ impl Shared {
                 .map_err(|why| self.broken("a commit was refused", why))?;
             noted.push(Noted {
                 end: chain,
+                time: commit.time,
                 first_offset: commit.first_offset,
                 max_timestamp: commit.max_timestamp,
                 bytes: (buffer.len() - from) as u64,
@@ -146,7 +147,7 @@ impl Shared {
             state.sealed.push_back(Arc::clone(&sealed));
             sealed
         };
-        let path = files::index_path(&self.folder, sealed.base);
+        let path = sealed.name().index_path(&self.folder);
         if let Err(error) = self.disk().write(&path, &sealed.encode(self.identity)) {
             debug!(path = %path.display(), %error, "no index was written; the next start reads the segment");
         }
@@ -171,44 +172,26 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) fn trim(&self, below: Position) -> Result<Position, AppendError> {
+    /// Ends the active segment if there is anything in it.
+    pub(super) fn seal(&self) -> Result<(), AppendError> {
         let _writer = self.writer()?;
-        loop {
-            let gone = {
-                let mut state = self.state();
-                if let Some(stop) = &state.stopped {
-                    return Err(stop.clone().into());
-                }
-                // Someone durable must stay behind: the next offset is known from it.
-                let may_go = |first: &Arc<Index>| {
-                    first.end.position <= below && first.end.position < state.synced
-                };
-                match state.sealed.front() {
-                    Some(first) if may_go(first) => state.sealed.pop_front(),
-                    _ => None,
-                }
-            };
-            let Some(gone) = gone else { break };
-            // From the oldest on, each made durable, so that a crash leaves no gap. The index goes
-            // first: one without a segment would never be looked at again.
-            let index = files::index_path(&self.folder, gone.base);
-            if let Err(error) = self.disk().unlink(&index)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(self.broken("an index could not be removed", error));
+        let is_empty = {
+            let state = self.state();
+            if let Some(stop) = &state.stopped {
+                return Err(stop.clone().into());
             }
-            self.disk()
-                .unlink(&files::segment_path(&self.folder, gone.base))
-                .and_then(|()| self.disk().sync_folder(&self.folder))
-                .map_err(|error| self.broken("a segment could not be removed", error))?;
-        }
-        Ok(self.earliest().0)
+            state.active.bytes == 0
+        };
+        if is_empty { Ok(()) } else { self.roll() }
     }
 
     pub(super) fn close(&self) -> Result<(), AppendError> {
-        let _writer = self.writer()?;
+        let writer = self.writer()?;
         self.sync_now()?;
         self.stop(&mut self.state(), Stop::Closed);
+        drop(writer);
+        // A cleaning under way looks whether it may go on.
+        drop(self.cleaning.lock());
         Ok(())
     }
 

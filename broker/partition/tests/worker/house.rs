@@ -204,11 +204,16 @@ pub fn numbered(id: u64, first: u32) -> Origin {
 }
 
 pub fn batch(origin: Origin, payloads: &[&str]) -> Batch {
-    let mut builder = BatchBuilder::default();
-    for payload in payloads {
+    let event = |payload: &&str| {
         let value = Some(Bytes::copy_from_slice(payload.as_bytes()));
-        builder.push(&Event { value, timestamp: Timestamp(5), ..Event::default() }.as_record());
-    }
+        Event { value, timestamp: Timestamp(5), ..Event::default() }
+    };
+    batch_of(origin, &payloads.iter().map(event).collect::<Vec<_>>())
+}
+
+pub fn batch_of(origin: Origin, events: &[Event]) -> Batch {
+    let mut builder = BatchBuilder::default();
+    events.iter().for_each(|event| builder.push(&event.as_record()));
     let encoded = RecordBatch::parse(builder.finish(Compression::None)).unwrap();
     let records = encoded.open(&BatchLimits::default()).unwrap();
     let publisher = Principal::parse("tester").unwrap();

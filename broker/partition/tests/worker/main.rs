@@ -7,6 +7,7 @@ mod answers;
 mod failures;
 mod figures;
 mod restart;
+mod cleaning;
 mod chain_change;
 mod migrating;
 mod outbox;

@@ -34,6 +34,7 @@ use weir_wire::ids::{
     Timestamp, TopicId, TopicName,
 };
 use weir_wire::record_batch::{BatchBuilder, BatchLimits, Compression, Event, RecordBatch};
+use weir_wire::retention::Retention;
 use weir_wire::verdict::{Verdict, Verdicts};
 
 use crate::daily::{daily, key_of, value_of};
@@ -70,8 +71,13 @@ fn clocks_jump_and_partition_time_does_not_fall() {
 
 /// What the model has to see: mistakes that the simulation of the whole broker does not meet, since
 /// its clients have no reason to.
-const PLANTED: [Bug; 4] =
-    [Bug::RefusalBeforeSync, Bug::HorizonOffByOne, Bug::RecallFirstOnly, Bug::GroupNotTakenBack];
+const PLANTED: [Bug; 5] = [
+    Bug::RefusalBeforeSync,
+    Bug::HorizonOffByOne,
+    Bug::RecallFirstOnly,
+    Bug::GroupNotTakenBack,
+    Bug::CleanVerdicts,
+];
 /// Within so many histories.
 const CASES_PER_BUG: u32 = 1_000;
 
@@ -264,6 +270,7 @@ impl Case {
             93 => self.break_sync(&mut dice).await,
             94..97 => self.crash(&mut dice).await,
             97 => self.close(&mut dice).await,
+            98 => self.clean(&mut dice).await,
             _ => self.tick().await,
         }
         self.look();
@@ -557,7 +564,22 @@ impl Case {
         self.open(dice).await;
     }
 
+    /// Retention removes what is durable, or all but a few commits of it: nobody hears of it, and
+    /// everything else is as it was.
+    async fn clean(&mut self, dice: &mut Dice) {
+        let bytes = [0, 600, 2_000][dice.roll(3) as usize];
+        let retention = Retention { bytes: Some(bytes), ..Retention::default() };
+        let cleaned = soon(self.work.partition.clean(&retention)).await;
+        match cleaned {
+            Ok(_) => {}
+            Err(error) => assert!(self.is_stopped, "{error}"),
+        }
+        self.settle().await;
+    }
+
     async fn die(&mut self, kept: usize) {
+        // A stretch that was cleaned was sealed, and so it was synced, whatever the topic asks for.
+        let kept = kept.max((self.log.earliest().0.0 as usize).saturating_sub(1));
         self.work.task.abort();
         let _ = soon(&mut self.work.task).await;
         for waiting in std::mem::take(&mut self.waiting) {
@@ -663,12 +685,20 @@ impl Case {
             self.release().await;
         }
         self.die(self.durable).await;
-        let mut stored = self.log.read(Position(0), usize::MAX).await.unwrap();
-        let begin = stored.remove(0);
-        assert_eq!(stored.len(), self.model.records.len());
-        let (mut view, mut time, mut ordinal) = (PartitionView::restore(None), 0, 0);
-        view.apply(begin.position, &begin.commit);
-        for (stored, record) in stored.iter().zip(&self.model.records) {
+        let (begin, start) = self.log.earliest();
+        let mut stored = self.log.read(begin, usize::MAX).await.unwrap();
+        let (mut view, mut time) = (PartitionView::restore(None), 0);
+        if let Some(snapshot) = self.log.snapshot().await.unwrap() {
+            view = PartitionView::unpack(&snapshot.view).unwrap();
+            assert_eq!(view.pack(), snapshot.view, "a view that was packed is the same again");
+        } else {
+            let open = stored.remove(0);
+            view.apply(open.position, &open.commit);
+        }
+        let gone = view.next().0 as usize - 1;
+        assert_eq!(gone + stored.len(), self.model.records.len());
+        let mut ordinal = view.next_ordinal();
+        for (stored, record) in stored.iter().zip(&self.model.records[gone..]) {
             assert_eq!(record_of(&stored.commit), *record);
             assert!(time <= record.time, "partition time never falls");
             time = record.time;
@@ -678,12 +708,12 @@ impl Case {
             }
             view.apply(stored.position, &stored.commit);
         }
-        let fetched = self.log.fetch(Offset(0), usize::MAX).await.unwrap();
+        let fetched = self.log.fetch(start, usize::MAX).await.unwrap();
         let values: Vec<String> = fetched.batches.into_iter().flat_map(values_in).collect();
-        let expected: Vec<&String> =
-            self.model.records.iter().flat_map(|record| &record.stored).collect();
+        let all = self.model.records.iter().flat_map(|record| &record.stored);
+        let expected: Vec<&String> = all.skip(start.0 as usize).collect();
         assert_eq!(values.iter().collect::<Vec<_>>(), expected);
-        assert_eq!(fetched.next.0, values.len() as u64, "every offset has its event");
+        assert_eq!(fetched.next.0, start.0 + values.len() as u64, "every offset has its event");
 
         let state = view.state(&PluginName::parse("daily").unwrap());
         assert_eq!(state.keys(), self.model.counts.len() as u64);
@@ -693,7 +723,7 @@ impl Case {
         }
         drop(state);
         if let Some(checkpoint) = self.fold.load()
-            && checkpoint.position() <= view.next()
+            && (begin..=view.next()).contains(&checkpoint.position())
             && self.durability == Durability::Durable
         {
             let mut restored = PartitionView::restore(Some(checkpoint));

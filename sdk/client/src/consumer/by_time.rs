@@ -84,7 +84,8 @@ impl MergedByTime {
             let (ready, lane) = mpsc::channel(1);
             let (source, reading) = (source.clone(), source.progress.take(partition));
             let was_open = false;
-            let reader = Reader { source, partition, reading, next, until, ready, was_open };
+            let given = next;
+            let reader = Reader { source, partition, reading, next, given, until, ready, was_open };
             tasks.spawn(reader.run());
             lanes.insert(partition, lane);
             let known = known.get(&partition).copied().unwrap_or(Offset(0));

@@ -24,6 +24,9 @@ pub struct ConsumedBatch {
     /// Each with its offset, in rising order; at least one. Offsets in between may be missing:
     /// compaction removes events.
     pub events: Vec<(Offset, Event)>,
+    /// Everything before was given, or never was the caller's to do: the group's committed offset, if
+    /// what was given is committed.
+    pub from: Offset,
     /// Where reading goes on behind them.
     pub next_offset: Offset,
     /// Everything below could be read when the broker sent them: the lag ends here.

@@ -334,6 +334,7 @@ impl Working {
                 partition,
                 reading,
                 next,
+                given: next,
                 until,
                 ready: ready.clone(),
                 was_open: false,

@@ -23,6 +23,7 @@ mod bookmark;
 mod start;
 mod options;
 mod event;
+mod consumed;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -47,6 +48,7 @@ use reader::{Reader, Ready, Source};
 use start::{ends, starts};
 
 pub use by_time::MergedByTime;
+pub use consumed::Consumed;
 pub use event::{ConsumedBatch, ConsumedEvent};
 pub use options::{ConsumerOptions, From, OnMissing, Until};
 pub use receipt::Receipt;
@@ -87,6 +89,7 @@ struct Begun {
     reading: Reading,
     partition: PartitionId,
     events: VecDeque<(Offset, Event)>,
+    from: Offset,
     next_offset: Offset,
     high_watermark: Offset,
 }
@@ -124,8 +127,9 @@ impl Consumer {
                     let reading = progress.take(partition);
                     let (source, ready) = (source.clone(), ready_in.clone());
                     let was_open = false;
+                    let given = next;
                     let reader =
-                        Reader { source, partition, reading, next, until, ready, was_open };
+                        Reader { source, partition, reading, next, given, until, ready, was_open };
                     tasks.spawn(reader.run());
                 }
             }
@@ -229,6 +233,35 @@ impl Consumer {
         commits.ask(What::These(next.to_vec())).await
     }
 
+    /// What a publish carries of which the events were made from those of `batch` before `to`, so that
+    /// both are committed or neither. `to` is an offset within the batch, or its `next_offset`.
+    ///
+    /// # Errors
+    /// [`ClientError::Config`] where this is no member of a group.
+    pub fn consumed(&self, batch: &ConsumedBatch, to: Offset) -> Result<Consumed, ClientError> {
+        let Source { topic, options, progress, .. } = &*self.source;
+        let (Some(group), Some(member)) = (&options.group, progress.member()) else {
+            let sentence =
+                "only a member of a group carries offsets; name a group and no partitions";
+            return Err(ClientError::Config(sentence.to_owned()));
+        };
+        Ok(Consumed {
+            group: group.clone(),
+            member,
+            topic: topic.clone(),
+            partition: batch.partition,
+            from: batch.from,
+            to,
+        })
+    }
+
+    /// A publish has committed this.
+    pub fn has_consumed(&mut self, consumed: &Consumed) {
+        let done = [(consumed.partition, consumed.to)];
+        self.source.progress.put_down();
+        self.source.progress.has_committed(&done, &[]);
+    }
+
     fn commits(&self) -> Result<&Commits, ClientError> {
         let without =
             || ClientError::Config("commit needs a group; name one in the options".to_owned());
@@ -284,6 +317,7 @@ impl Consumer {
                 if let Some((offset, event)) = begun.events.pop_front() {
                     let is_last = begun.events.is_empty();
                     let next = if is_last { begun.next_offset } else { offset.plus(1) };
+                    begun.from = next;
                     if progress.give((partition, reading), (offset, next), handing) {
                         let topic = topic.clone();
                         let event = ConsumedEvent { topic, partition, offset, event };
@@ -313,12 +347,12 @@ impl Consumer {
                     Some(Ok(begun)) => begun,
                 },
             };
-            let Begun { reading, partition, events, next_offset, high_watermark } = begun;
+            let Begun { reading, partition, events, from, next_offset, high_watermark } = begun;
             let Some((first, _)) = events.front() else { continue };
             let range = (*first, next_offset);
             if self.source.progress.give((partition, reading), range, Handing::InHand) {
                 let events = events.into();
-                let batch = ConsumedBatch { partition, events, next_offset, high_watermark };
+                let batch = ConsumedBatch { partition, events, from, next_offset, high_watermark };
                 return Poll::Ready(Some(Ok(batch)));
             }
         }
@@ -350,13 +384,15 @@ impl Consumer {
                 None => return Poll::Ready(None),
                 Some(Ready::Failed(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ready::Batch(reading, batch)) => {
-                    let ConsumedBatch { partition, events, next_offset, high_watermark } = batch;
+                    let ConsumedBatch { partition, events, from, next_offset, high_watermark } =
+                        batch;
                     if events.is_empty() {
                         progress.pass(partition, reading, next_offset);
                         continue;
                     }
                     let events = events.into();
-                    let begun = Begun { reading, partition, events, next_offset, high_watermark };
+                    let begun =
+                        Begun { reading, partition, events, from, next_offset, high_watermark };
                     return Poll::Ready(Some(Ok(begun)));
                 }
             }

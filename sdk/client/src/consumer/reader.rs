@@ -55,6 +55,8 @@ pub(super) struct Reader {
     pub(super) reading: Reading,
     /// Everything below was handed over.
     pub(super) next: Offset,
+    /// Where the last events ended that were; at first where this reading begins.
+    pub(super) given: Offset,
     /// Where to end.
     pub(super) until: Option<Offset>,
     pub(super) ready: mpsc::Sender<Ready>,
@@ -154,13 +156,16 @@ impl Reader {
 
     /// Gives the caller what there is before `next_offset`; `false` if nobody wants it.
     async fn hand_over(
-        &self,
+        &mut self,
         events: Vec<(Offset, Event)>,
         next_offset: Offset,
         high_watermark: Offset,
     ) -> bool {
-        let partition = self.partition;
-        let batch = ConsumedBatch { partition, events, next_offset, high_watermark };
+        let (partition, from) = (self.partition, self.given);
+        if !events.is_empty() {
+            self.given = next_offset;
+        }
+        let batch = ConsumedBatch { partition, events, from, next_offset, high_watermark };
         self.ready.send(Ready::Batch(self.reading, batch)).await.is_ok()
     }
 

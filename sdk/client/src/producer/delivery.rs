@@ -29,6 +29,8 @@ pub struct Outcome {
     pub is_durable: bool,
     /// The answer is the recorded one: the batch had been judged before and its answer was lost.
     pub is_duplicate: bool,
+    /// What the batch was made from is committed with it ([`Consumed`](crate::Consumed)).
+    pub is_consumed: bool,
 }
 
 /// What holds for every event of a batch.
@@ -39,6 +41,7 @@ pub(super) struct Circumstances {
     pub(super) chain_revision: ChainRevision,
     pub(super) is_durable: bool,
     pub(super) is_duplicate: bool,
+    pub(super) is_consumed: bool,
 }
 
 /// The answer to a whole batch.
@@ -85,8 +88,14 @@ impl Judgement {
     fn outcome(&self, index: u32) -> Outcome {
         let run = &self.runs[self.runs.partition_point(|run| run.end <= index)];
         let is_accepted = run.verdict == Verdict::Accepted;
-        let Circumstances { partition, partition_time, chain_revision, is_durable, is_duplicate } =
-            self.circumstances;
+        let Circumstances {
+            partition,
+            partition_time,
+            chain_revision,
+            is_durable,
+            is_duplicate,
+            is_consumed,
+        } = self.circumstances;
         Outcome {
             partition,
             verdict: run.verdict.clone(),
@@ -95,6 +104,7 @@ impl Judgement {
             chain_revision,
             is_durable,
             is_duplicate,
+            is_consumed,
         }
     }
 }
@@ -205,6 +215,7 @@ mod tests {
             chain_revision: ChainRevision(2),
             is_durable: true,
             is_duplicate: false,
+            is_consumed: false,
         };
         Judgement::new(verdicts, Offset(100), circumstances)
     }

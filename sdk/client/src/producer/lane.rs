@@ -142,9 +142,9 @@ impl Lane {
         let queue = self.queue.clone();
         let mut is_closed = false;
         loop {
-            while let Some((correlation, bytes)) = self.window.write_next() {
+            while let Some((correlation, bytes, consumed)) = self.window.write_next() {
                 let late = self.window.deadline().unwrap_or(deadline);
-                let request = self.request(correlation);
+                let request = self.request(correlation, consumed);
                 match timeout_at(late, frames::write(&mut send, request, bytes)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return self.lost(error),
@@ -182,13 +182,13 @@ impl Lane {
         }
     }
 
-    fn request(&self, correlation: u64) -> client_frame::Kind {
+    fn request(&self, correlation: u64, consumed: Option<proto::Consumed>) -> client_frame::Kind {
         client_frame::Kind::Publish(proto::PublishRequest {
             correlation,
             topic: self.topic.to_string(),
             partition: self.partition.0,
             mode: self.mode.into(),
-            consumed: None,
+            consumed,
         })
     }
 
@@ -258,6 +258,7 @@ fn judgement(partition: PartitionId, events: u32, judged: proto::Judged) -> Opti
             chain_revision: ChainRevision(judged.chain_revision),
             is_durable: durability == proto::Durability::Durable,
             is_duplicate: judged.duplicate,
+            is_consumed: judged.consumed,
         },
     ))
 }

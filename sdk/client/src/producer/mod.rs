@@ -25,6 +25,7 @@ use weir_wire::proto;
 use weir_wire::record_batch::{BatchBuilder, Compression, Event};
 
 use crate::call::Identity;
+use crate::consumer::Consumed;
 use crate::error::ClientError;
 use crate::link::{BatchSizes, Link};
 
@@ -169,6 +170,65 @@ impl Producer {
         self.queue(partition).send(event, bytes).await
     }
 
+    /// Publishes `events` as one batch, in one commit with how far the group has come in what they
+    /// were made from: [`Consumer::consumed`](crate::Consumer::consumed). Both stand or neither; if the
+    /// answer is lost, the same is sent again and finds what became of it.
+    ///
+    /// Where all of it is refused by rules, the offset is committed all the same: the input was
+    /// processed. Of a refused [`Mode::AllOrNothing`] batch nothing stands, and
+    /// [`is_consumed`](Outcome::is_consumed) says so.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), and of a delivery. The fault `member-fenced` where the partition that was
+    /// read is another member's by now, or the group is not where the batch begins: nothing was stored;
+    /// join again, and read on from the committed offset. After [`ClientError::Unknown`] do so, too: it
+    /// says then what became of it. [`ClientError::Config`] without events: commit the offset by itself.
+    pub async fn publish_consumed(
+        &self,
+        partition: PartitionId,
+        events: Vec<Event>,
+        consumed: &Consumed,
+    ) -> Result<Vec<Outcome>, ClientError> {
+        let partitions = self.queues.len() as u32;
+        if partitions <= partition.0 {
+            return Err(unknown_partition(&self.topic, partitions, partition));
+        }
+        if events.is_empty() {
+            let sentence = "a publish carries an offset beside events; commit the offset by itself";
+            return Err(ClientError::Config(sentence.to_owned()));
+        }
+        let mut bytes = 0;
+        for event in &events {
+            bytes += self.check(event)?;
+        }
+        let (bytes_max, events_max) = self.batch_max();
+        if bytes_max < bytes || events_max < events.len() {
+            let sentence = format!(
+                "{} events of {bytes} bytes are no one batch, which has {events_max} and {bytes_max} \
+                 at most; publish what was made of fewer events at a time",
+                events.len()
+            );
+            return Err(Fault::new(Code::TooLarge, sentence).into());
+        }
+        let deliveries = self.queue(partition).send_whole(events, bytes, consumed.into()).await?;
+        let mut outcomes = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            outcomes.push(delivery.await?);
+        }
+        Ok(outcomes)
+    }
+
+    /// Bytes and number of the events that are one batch at most.
+    pub(crate) fn batch_max(&self) -> (usize, usize) {
+        let bytes_max = (self.sizes.batch_bytes_max as usize).saturating_sub(BATCH_OVERHEAD_BYTES);
+        (bytes_max, self.sizes.batch_events_max as usize)
+    }
+
+    /// How many partitions there are.
+    pub(crate) fn partitions(&self) -> u32 {
+        self.queues.len() as u32
+    }
+
     /// Sends what waits for company, and waits until everything sent before has its answer. It may be
     /// dropped, as by a deadline of the caller's: the events go their way all the same.
     pub async fn flush(&self) {
@@ -253,7 +313,7 @@ impl Producer {
 
     fn start_lane(&self, partition: PartitionId) -> Arc<Queue> {
         let options = &self.options;
-        let bytes_max = (self.sizes.batch_bytes_max as usize).saturating_sub(BATCH_OVERHEAD_BYTES);
+        let (bytes_max, _) = self.batch_max();
         let queue = Arc::new(Queue::new(Filling {
             batch_bytes: options.batch_bytes.min(bytes_max),
             batch_events: options.batch_events.min(self.sizes.batch_events_max as usize),

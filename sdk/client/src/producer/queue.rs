@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+use weir_wire::proto;
 use weir_wire::record_batch::Event;
 
 use super::delivery::{Delivery, Ticket};
@@ -38,6 +39,8 @@ pub(super) struct Filling {
 pub(super) struct Waiting {
     pub(super) events: Vec<Event>,
     pub(super) ticket: Ticket,
+    /// What they were made from, if that is to be committed with them.
+    pub(super) consumed: Option<proto::Consumed>,
     /// When the sender gives up.
     pub(super) deadline: Instant,
     bytes: usize,
@@ -124,6 +127,7 @@ impl Queue {
             Waiting {
                 events: Vec::new(),
                 ticket: Ticket::default(),
+                consumed: None,
                 deadline: now + self.filling.delivery_timeout,
                 bytes: 0,
                 ripe_at: now + self.filling.linger,
@@ -137,6 +141,59 @@ impl Queue {
             inside.last = Some(delivery.twin());
         }
         Ok(Ok(delivery))
+    }
+
+    /// Adds events that are one batch by themselves; waits while there is no room. Gives a delivery for
+    /// each.
+    pub(super) async fn send_whole(
+        &self,
+        events: Vec<Event>,
+        bytes: usize,
+        consumed: proto::Consumed,
+    ) -> Result<Vec<Delivery>, ClientError> {
+        let now = Instant::now();
+        let mut batch = Waiting {
+            bytes: bytes + events.len() * EVENT_OVERHEAD_BYTES,
+            events,
+            ticket: Ticket::default(),
+            consumed: Some(consumed),
+            deadline: now + self.filling.delivery_timeout,
+            ripe_at: now,
+        };
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            // As in `send`.
+            room.as_mut().enable();
+            match self.offer_whole(batch)? {
+                Ok(deliveries) => return Ok(deliveries),
+                Err(back) => batch = *back,
+            }
+            room.await;
+        }
+    }
+
+    /// Adds a batch behind the one that is being filled, or hands it back when there is no room.
+    fn offer_whole(
+        &self,
+        batch: Waiting,
+    ) -> Result<Result<Vec<Delivery>, Box<Waiting>>, ClientError> {
+        let mut inside = self.lock();
+        if inside.is_closed {
+            return Err(ClientError::Closed);
+        }
+        let places = 1 + usize::from(inside.open.is_some());
+        if FULL_BATCHES_MAX < inside.full.len() + places {
+            return Ok(Err(Box::new(batch)));
+        }
+        let open = inside.open.take();
+        inside.full.extend(open);
+        let count = u32::try_from(batch.events.len()).expect("a batch has 10,000 events at most");
+        let deliveries: Vec<_> = (0..count).map(|index| batch.ticket.delivery(index)).collect();
+        inside.last = deliveries.first().map(Delivery::twin);
+        inside.full.push_back(batch);
+        self.work.notify_one();
+        Ok(Ok(deliveries))
     }
 
     /// Waits for the next batch that is ready; `None` once the queue is closed and empty.

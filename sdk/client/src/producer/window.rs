@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::Sequence;
+use weir_wire::proto;
 
 use super::delivery::{Judgement, Ticket};
 use super::queue::Waiting;
@@ -20,6 +21,8 @@ use crate::error::ClientError;
 struct InFlight {
     /// What is sent, every time.
     bytes: Bytes,
+    /// And with it, if it carries one.
+    consumed: Option<proto::Consumed>,
     /// How many events it has.
     events: u32,
     /// When its sender gives up.
@@ -70,6 +73,7 @@ impl Window {
         self.next_sequence = self.next_sequence.plus(events);
         self.batches.push_back(InFlight {
             bytes,
+            consumed: batch.consumed,
             events,
             deadline: batch.deadline,
             ticket: batch.ticket,
@@ -83,13 +87,13 @@ impl Window {
     /// a write may be all that the broker needs.
     ///
     /// Returns the number that its answer has to echo, too: a new one for every attempt.
-    pub(super) fn write_next(&mut self) -> Option<(u64, Bytes)> {
+    pub(super) fn write_next(&mut self) -> Option<(u64, Bytes, Option<proto::Consumed>)> {
         let batch = self.batches.get_mut(self.written)?;
         self.written += 1;
         self.correlation += 1;
         batch.correlation = self.correlation;
         batch.open_attempts += 1;
-        Some((batch.correlation, batch.bytes.clone()))
+        Some((batch.correlation, batch.bytes.clone(), batch.consumed.clone()))
     }
 
     /// The number and the events of the batch whose answer is due.
@@ -225,9 +229,12 @@ mod tests {
             "no answer is due on a stream that nothing was written to"
         );
         let again = [window.write_next().unwrap(), window.write_next().unwrap()];
-        assert_eq!(first.clone().map(|(_, bytes)| bytes), again.clone().map(|(_, bytes)| bytes));
         assert_eq!(
-            [first, again].concat().iter().map(|(number, _)| *number).collect::<Vec<_>>(),
+            first.clone().map(|(_, bytes, _)| bytes),
+            again.clone().map(|(_, bytes, _)| bytes)
+        );
+        assert_eq!(
+            [first, again].concat().iter().map(|(number, ..)| *number).collect::<Vec<_>>(),
             [1, 2, 3, 4]
         );
         assert_eq!(window.front(), Some((3, 1)));

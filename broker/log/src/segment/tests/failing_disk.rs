@@ -9,7 +9,7 @@ use crate::commit::fixture::{Worker, as_stored};
 use crate::conformance::{put, read_all, wait_for};
 use crate::simulated_disk::{Call, Fate};
 
-/// Appends, rolls, trims and closes until something fails; returns what was appended.
+/// Appends, rolls and closes until something fails; returns what was appended.
 async fn scripted(log: &SegmentLog, worker: &mut Worker) -> (Vec<Commit>, Result<(), AppendError>) {
     let mut appended = Vec::new();
     for round in 0..6 {
@@ -26,11 +26,7 @@ async fn scripted(log: &SegmentLog, worker: &mut Worker) -> (Vec<Commit>, Result
             return (appended, Err(stop.clone().into()));
         }
     }
-    let outcome = match log.trim(Position(4)).await {
-        Ok(_) => log.close().await,
-        Err(error) => Err(error),
-    };
-    (appended, outcome)
+    (appended, log.close().await)
 }
 
 fn is_saving(path: &Path) -> bool {

@@ -1,6 +1,7 @@
 //! The segment log against the suite of all logs, and against what only disks do.
 
 mod bit_rot;
+mod cleaning;
 mod failing_disk;
 mod folder;
 mod foreign_reader;
@@ -56,7 +57,7 @@ mod os {
 
 mod one_segment {
     use super::*;
-    // But trimming, which needs a second one.
+    // But cleaning, which needs a second one.
     suite!(Segments::new(Options::default());
         what_was_appended_is_read_back,
         a_fetch_begins_with_the_batch_that_holds_the_offset,
