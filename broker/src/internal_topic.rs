@@ -115,6 +115,12 @@ impl<T: Serialize + DeserializeOwned> InternalTopic<T> {
         }
     }
 
+    /// How many times it was appended to, the opening of its log among them.
+    #[cfg(test)]
+    pub fn appends(&self) -> u64 {
+        self.next.0
+    }
+
     /// Lets go of the log.
     pub async fn close(&self) {
         if let Err(error) = self.log.close().await {

@@ -20,13 +20,14 @@ use weir_wire::frame::ALPN;
 
 use crate::session::{self, Office};
 
-/// Connections at once.
-const CONNECTIONS_MAX: usize = 1_024;
+/// Connections at once: thousands may wait, at some tens of KiB each.
+const CONNECTIONS_MAX: usize = 4_096;
 /// Handshakes under way above which an address has to prove itself by a Retry first; those that
 /// wait to be looked at are four times as many at most, and the rest is turned away.
 const HANDSHAKES_MAX: usize = 64;
-/// Streams a client may have open in one connection: a producer uses one per partition.
-const STREAMS_MAX: u32 = 1_024;
+/// Streams a client may have open in one connection: a producer uses one per partition, and so does a
+/// subscription. One that waits costs a few KiB; what all may send ahead is the connection's window.
+const STREAMS_MAX: u32 = 4_096;
 /// Bytes a client may send ahead of us in one stream: one batch of the largest size in flight.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// And in one connection.

@@ -1,15 +1,19 @@
 //! Gives a consumer what is in a partition, from an offset on, as it is stored, and then what comes.
 //!
 //! Promises: only what is durable; whole record batches without a copy; a consumer that does not
-//! read costs one chunk of memory, since its stream's flow control stops the loop. Not here: which
+//! read costs one chunk of memory, since its stream's flow control stops the loop. With a filter the
+//! events that it leaves out are not sent, and all others keep their offsets; where nothing of a chunk
+//! is left its end is said all the same, so that the consumer's position moves on. Not here: which
 //! offset to begin at, and groups.
 
 use bytes::Bytes;
 use weir_log::planted::{Bug, is_planted};
-use weir_log::{Fetched, ReadError};
+use weir_log::{Fetched, GROUP_BYTES_MAX, ReadError};
 use weir_partition::Partition;
 use weir_wire::fault::{Code, Fault};
+use weir_wire::filter::Filter;
 use weir_wire::ids::Offset;
+use weir_wire::record_batch::{BatchError, BatchLimits, RecordBatch, sieve};
 
 /// Bytes read and sent at once if the consumer does not say: large enough for disk speed, small
 /// enough for thousands of consumers.
@@ -17,12 +21,21 @@ pub const CHUNK_BYTES: usize = 512 << 10;
 /// What a consumer may ask for at most.
 pub const CHUNK_BYTES_MAX: usize = 4 << 20;
 
+/// What was stored was judged when it came; a plugin may have made it larger than it was.
+const STORED: BatchLimits = BatchLimits {
+    batch_bytes_max: GROUP_BYTES_MAX as usize,
+    decompressed_bytes_max: GROUP_BYTES_MAX as usize,
+    events_max: u32::MAX,
+    event_bytes_max: GROUP_BYTES_MAX as usize,
+};
+
 /// One consumer's way through a partition.
 pub struct Subscription {
     partition: Partition,
     next: Offset,
     until: Option<Offset>,
     chunk_bytes: usize,
+    filter: Option<Filter>,
 }
 
 impl Subscription {
@@ -32,15 +45,17 @@ impl Subscription {
         next: Offset,
         until: Option<Offset>,
         chunk_bytes: u32,
+        filter: Option<Filter>,
     ) -> Self {
         let chunk_bytes = match chunk_bytes as usize {
             0 => CHUNK_BYTES,
             bytes => bytes.min(CHUNK_BYTES_MAX),
         };
-        Self { partition, next, until, chunk_bytes }
+        Self { partition, next, until, chunk_bytes, filter }
     }
 
-    /// The next batches, as soon as there are any; `None` when everything below `until` was given.
+    /// The next batches, as soon as there are any, or where reading goes on if the filter leaves nothing
+    /// of them; `None` when everything below `until` was given.
     pub async fn next(&mut self) -> Result<Option<(Vec<Bytes>, Offset, Offset)>, Fault> {
         let mut tail = self.partition.log().tail();
         loop {
@@ -54,6 +69,10 @@ impl Subscription {
             // Without batches where everything up to there was cleaned away: the consumer goes on behind.
             if self.next < next {
                 self.next = next;
+                let batches = match &self.filter {
+                    None => batches,
+                    Some(filter) => sieved(batches, filter)?,
+                };
                 return Ok(Some((batches, next, high_watermark)));
             }
             if is_planted(Bug::LookAfterFetch) {
@@ -74,6 +93,21 @@ impl Subscription {
             }
         }
     }
+}
+
+/// What the filter leaves of the batches.
+fn sieved(batches: Vec<Bytes>, filter: &Filter) -> Result<Vec<Bytes>, Fault> {
+    let unreadable = |error: BatchError| {
+        Fault::new(Code::Corrupt, format!("a stored batch cannot be filtered: {error}"))
+    };
+    let sieved = batches.into_iter().filter_map(|batch| {
+        let batch = RecordBatch::parse(batch).map_err(unreadable);
+        let kept = batch.and_then(|batch| {
+            sieve(&batch, &STORED, |record| filter.matches(record)).map_err(unreadable)
+        });
+        kept.transpose()
+    });
+    sieved.collect()
 }
 
 /// What a consumer hears of a failed read.

@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use weir_log::planted::{Bug, is_planted};
 use weir_partition::{Answer, Mode, Source};
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{GroupName, MemberId, Offset, PartitionId, Principal};
@@ -77,11 +76,6 @@ fn to_its_end(submitted: Submitted, ticket: Ticket) -> Submitted {
     let durability = submitted.durability();
     let (reply, ended) = oneshot::channel();
     tokio::spawn(async move {
-        if is_planted(Bug::FinishedEarly) {
-            ticket.end(true).await;
-            let _ = reply.send(submitted.answer().await.0);
-            return;
-        }
         let (answer, _) = submitted.answer().await;
         if let Some(stands) = stands(&answer) {
             ticket.end(stands).await;

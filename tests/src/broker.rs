@@ -192,9 +192,26 @@ impl Broker {
 
     /// The most memory that it had so far, in bytes.
     pub fn memory_peak(&self) -> u64 {
+        self.memory_of("VmHWM:")
+    }
+
+    /// The memory that it has now, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.memory_of("VmRSS:")
+    }
+
+    fn memory_of(&self, what: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
+        kilobytes.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// The processor time that it took so far, in the system's ticks of 10 ms.
+    pub fn processor_ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process())).unwrap();
+        // Behind the name, which may hold anything, in parentheses: state is the first field.
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        [11, 12].map(|field: usize| fields[field].parse::<u64>().unwrap()).iter().sum()
     }
 
     /// The number of its process.

@@ -5,6 +5,7 @@ mod stories {
     mod check;
     mod churn;
     mod dead_letters;
+    mod delivery;
     mod demo;
     mod doors;
     mod flights;

@@ -39,7 +39,6 @@ pub enum Bug {
     GroupNotTakenBack,
     CleanVerdicts,
     CompareSkipped,
-    FinishedEarly,
     GivenWhileUnderWay,
 }
 

@@ -247,6 +247,7 @@ impl Member {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use weir_log::planted::plant;
 
     const SESSION: Duration = Duration::from_secs(10);
 
@@ -380,6 +381,18 @@ mod tests {
         assert_eq!(town.told(), "2: 1 +");
         town.change(|members, _| members.unpin(PartitionId(0)));
         assert_eq!(town.told(), "2: 0 1");
+    }
+
+    #[test]
+    fn without_the_pin_it_is_given_away_too_early() {
+        let mut town = Town::new(1);
+        town.join(1);
+        town.join(2);
+        plant(Some(Bug::GivenWhileUnderWay));
+        town.change(|members, _| members.pin(PartitionId(0)));
+        town.leave(1);
+        plant(None);
+        assert_eq!(town.told(), "2: 0");
     }
 
     proptest! {

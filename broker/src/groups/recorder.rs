@@ -185,6 +185,9 @@ fn placed(before: Option<Reached>, offset: Offset, may_go_back: bool) -> Option<
 mod tests {
     use super::*;
     use expect_test::{Expect, expect};
+    use weir_log::segment::Machine;
+    use weir_views::offsets::OFFSETS_TOPIC_ID;
+    use weir_wire::ids::Timestamp;
 
     /// Wishes as `offset`, `!offset` where it may go back, with `/epoch.offset` for what is carried.
     fn check(wishes: &str, expected: Expect) {
@@ -217,6 +220,37 @@ mod tests {
     fn an_offset_goes_back_only_where_it_may_and_then_in_a_new_epoch() {
         check("5 9 7 9", expect!["0.5 0.9 0.9"]);
         check("5 !3 4 !9 !9 !0", expect!["0.5 1.3 1.4 1.9 1.9 2.0"]);
+    }
+
+    #[tokio::test]
+    async fn commits_that_come_while_one_is_written_share_the_next_sync() {
+        let folder = tempfile::tempdir().unwrap();
+        let (machine, id) = (Machine::real(), OFFSETS_TOPIC_ID);
+        let topic = InternalTopic::open(&machine, folder.path(), id, true, drop).await.unwrap();
+        let before = topic.appends();
+        let clock: Clock = Arc::new(|| Timestamp(1_000));
+        let recorder = Recorder::new(topic, CommittedOffsets::default(), clock);
+        let group = GroupName::parse("readers").unwrap();
+        let reach = |partition| {
+            Wish::Reach(Reach {
+                group: group.clone(),
+                topic: TopicId(16),
+                partition: PartitionId(partition),
+                offset: Offset(9),
+                carried: None,
+                may_go_back: false,
+            })
+        };
+        let first = recorder.record(vec![reach(0)]);
+        tokio::task::yield_now().await;
+        // The first is on its way to the disk by now.
+        let others: Vec<_> = (1..500).map(|at| recorder.record(vec![reach(at)])).collect();
+        first.await.unwrap();
+        for other in others {
+            other.await.unwrap();
+        }
+        assert_eq!(recorder.fold().all().count(), 500);
+        assert!(recorder.shared.topic.lock().await.appends() - before <= 2);
     }
 
     #[test]

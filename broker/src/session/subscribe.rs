@@ -2,6 +2,7 @@
 
 use quinn::SendStream;
 use weir_wire::fault::Fault;
+use weir_wire::filter::Filter;
 use weir_wire::ids::{Offset, PartitionId};
 use weir_wire::proto;
 use weir_wire::proto::server_frame::Kind as Say;
@@ -18,6 +19,7 @@ pub async fn run(
 ) -> Result<(), Fault> {
     let topic = office.desk.topic(&request.topic)?;
     let partition = topic.partition(PartitionId(request.partition))?.clone();
+    let filter = request.filter.map(Filter::from_proto).transpose()?.flatten();
     // The topic may be deleted while the consumer waits: hold the partition, not the topic.
     drop(topic);
     let mut subscription = Subscription::new(
@@ -25,6 +27,7 @@ pub async fn run(
         Offset(request.from_offset),
         request.until_offset.map(Offset),
         request.chunk_bytes_max,
+        filter,
     );
     loop {
         let next = tokio::select! {

@@ -63,5 +63,6 @@ pub use error::ClientError;
 pub use producer::{Delivery, Mode, Outcome, Producer, ProducerOptions, Route};
 pub use transform::{Transform, TransformOptions, Transformed};
 
+pub use weir_wire::filter::{Filter, HeaderFilter};
 pub use weir_wire::record_batch::{Compression, Event, Header};
 pub use weir_wire::verdict::{Rejection, Verdict};

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod dead_letter;
+pub mod filter;
 pub mod record_batch;
 pub mod frame;
 pub mod fault;

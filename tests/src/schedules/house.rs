@@ -148,7 +148,7 @@ impl Ground {
     /// Reads until it was given `events` of them.
     pub async fn read(self, partition: Partition, events: usize) {
         let mut given = 0;
-        let mut subscription = Subscription::new(partition, Offset(0), None, 0);
+        let mut subscription = Subscription::new(partition, Offset(0), None, 0, None);
         while given < events {
             let Ok(Some((batches, ..))) = subscription.next().await else { return };
             for stored in events_in(batches) {

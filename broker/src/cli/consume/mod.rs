@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::ProgressBar;
-use weir_client::{Client, ConsumerOptions, From, Until};
+use weir_client::{Client, ConsumerOptions, Filter, From, HeaderFilter, Until};
 use weir_wire::ids::{GroupName, Offset, PartitionId, TopicName};
 
 use super::start::{end, start};
@@ -40,6 +40,7 @@ Examples:
   weir consume flights --from 2013-01-02T00:00:00Z --count 10
   weir consume flights --from 2013-06-01T00:00:00Z --until 2013-06-02T00:00:00Z --by-time
                                                a day again, all partitions in the order of time
+  weir consume bookings --key-prefix N14 --header region=eu-
   weir consume notices --group mailer          goes on where the group stopped; several of these
                                                share the partitions")]
 pub struct Consume {
@@ -63,6 +64,12 @@ pub struct Consume {
     /// Only this partition.
     #[arg(long, value_name = "P")]
     partition: Option<u32>,
+    /// Only events whose key begins so; the broker does not send the others.
+    #[arg(long, value_name = "TEXT")]
+    key_prefix: Option<String>,
+    /// Only events with this header, or with one whose value begins so.
+    #[arg(long, value_name = "NAME[=PREFIX]", value_parser = header)]
+    header: Option<HeaderFilter>,
     /// The events of all partitions in the order of their timestamps, as far as these rise within
     /// each partition; an event waits half a second for partitions that are silent.
     #[arg(long, conflicts_with = "group")]
@@ -104,6 +111,7 @@ impl Consume {
             until_end: self.until_end,
             until: self.until,
             group: self.group.clone(),
+            filter: self.filter(),
             auto_commit: self.group.as_ref().map(|_| COMMIT_INTERVAL),
             ..ConsumerOptions::default()
         };
@@ -113,6 +121,12 @@ impl Consume {
         }
         let consumer = Box::new(client.consumer(&self.topic, options).await?);
         Ok(if self.group.is_some() { Reading::Group(consumer) } else { Reading::Alone(consumer) })
+    }
+
+    fn filter(&self) -> Option<Filter> {
+        let key_prefix = self.key_prefix.clone().map(Into::into);
+        let filter = Filter { key_prefix, header: self.header.clone() };
+        (filter != Filter::default()).then_some(filter)
     }
 
     /// Partitions differ in length, so an offset has to be within one of those to be read only; who
@@ -136,6 +150,18 @@ impl Consume {
             ))),
             _ => Ok(()),
         }
+    }
+}
+
+/// `NAME` or `NAME=PREFIX`.
+fn header(raw: &str) -> Result<HeaderFilter, String> {
+    let (name, value_prefix) = raw.split_once('=').unwrap_or((raw, ""));
+    match name {
+        "" => Err("name the header, as in region or region=eu-".to_owned()),
+        name => Ok(HeaderFilter {
+            name: name.to_owned(),
+            value_prefix: value_prefix.as_bytes().to_vec().into(),
+        }),
     }
 }
 
@@ -163,6 +189,8 @@ mod tests {
                 until: None,
                 until_end,
                 partition,
+                key_prefix: None,
+                header: None,
                 by_time: false,
                 count: None,
             };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use weir_wire::filter::Filter;
 use weir_wire::ids::{GroupName, Offset, PartitionId, Timestamp};
 
 use crate::error::ClientError;
@@ -72,6 +73,8 @@ pub struct ConsumerOptions {
     /// by [`Consumer::close`](super::Consumer::close); nothing is by dropping. At least 10 ms; each
     /// commit is one write to the broker's disk, so a second or more is kind to it.
     pub auto_commit: Option<Duration>,
+    /// Which events the broker sends; the others are passed over, and count as finished.
+    pub filter: Option<Filter>,
     /// Bytes the broker sends at a time, per partition. 256 KiB: a few batches.
     pub chunk_bytes: u32,
     /// How long a partition may be out of reach before
@@ -97,6 +100,7 @@ impl Default for ConsumerOptions {
             on_missing: None,
             group: None,
             auto_commit: None,
+            filter: None,
             chunk_bytes: 256 << 10,
             outage_timeout: Duration::from_secs(120),
             session_timeout: Duration::from_secs(10),

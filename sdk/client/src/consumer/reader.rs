@@ -182,7 +182,7 @@ impl Reader {
             from_offset: self.next.0,
             until_offset: self.until.map(|until| until.0),
             chunk_bytes_max: self.source.options.chunk_bytes,
-            filter: None,
+            filter: self.source.options.filter.clone().map(Into::into),
         });
         if let Err(error) = frames::write(&mut send, request, Bytes::new()).await {
             return self.lost(error);
