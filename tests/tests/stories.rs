@@ -8,6 +8,7 @@ mod stories {
     mod delivery;
     mod demo;
     mod doors;
+    mod examples;
     mod flights;
     mod groups;
     mod leaving;
