@@ -11,6 +11,7 @@ pub mod bed;
 pub mod deliveries;
 pub mod mute;
 pub mod load;
+pub mod service;
 pub mod broker;
 pub mod strace;
 pub mod machine;

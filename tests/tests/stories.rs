@@ -17,6 +17,7 @@ mod stories {
     mod operators;
     mod plugin_test;
     mod replay;
+    mod sinks;
     mod stock;
     mod transform;
     mod wrong_things;

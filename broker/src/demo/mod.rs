@@ -19,7 +19,10 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use weir_client::{Admin, AdminError, Client, ClientConfig, ClientError, ConsumerOptions, Event};
 use weir_mailer::loopback::Inbox;
-use weir_mailer::{Addresses, Mailer, MailerError, MailerOptions};
+use weir_mailer::{
+    Mailer, MailerOptions, Recipient, Security, Sink, SinkError, SinkOptions, SmtpServer,
+    Undeliverable,
+};
 use weir_wire::admin::{
     BindingSpec, ChainChange, Durability, JudgedCounts, TopicDescription, TopicSpec,
 };
@@ -65,7 +68,7 @@ pub enum DemoError {
     Client(#[from] ClientError),
     /// The mailer cannot begin or go on.
     #[error(transparent)]
-    Mailer(#[from] MailerError),
+    Mailer(#[from] SinkError),
     /// A name of the demo's own is none: a defect.
     #[error(transparent)]
     Name(#[from] InvalidId),
@@ -188,7 +191,7 @@ async fn tell(screen: Screen) -> Result<Evidence, DemoError> {
         counts: counts(&topic),
         read_back,
         notices,
-        mails: report.sent,
+        mails: report.delivered,
     })
 }
 
@@ -237,7 +240,7 @@ async fn bind(admin: &Admin, names: &Names, limit: u64) -> Result<ChainChange, D
     Ok(admin.bind(&names.flights, &names.plugin, &spec).await?)
 }
 
-type MailerTask = tokio::task::JoinHandle<Result<weir_mailer::Report, MailerError>>;
+type MailerTask = tokio::task::JoinHandle<Result<weir_mailer::Report, SinkError>>;
 
 /// A mailer that stops when the sender is dropped.
 fn start_mailer(
@@ -246,21 +249,36 @@ fn start_mailer(
     smtp: SocketAddr,
 ) -> Result<(MailerTask, oneshot::Sender<()>), DemoError> {
     let mailer = Mailer::new(MailerOptions {
-        smtp: smtp.to_string(),
-        addresses: Addresses {
-            from: "weir@example.com".to_owned(),
-            to_template: "{key}@example.com".to_owned(),
+        smtp: SmtpServer {
+            host: smtp.ip().to_string(),
+            port: smtp.port(),
+            security: Security::Plain,
         },
-        topic: names.notices.clone(),
-        group: GroupName::parse("mailer")?,
+        credentials: None,
+        ca_file: None,
+        attempt_timeout: DEMO_TIMEOUT,
+        from: "weir@example.com".to_owned(),
+        to: Recipient::Pattern("{{ key }}@example.com".to_owned()),
+        templates: Vec::new(),
     })?;
+    let sink = Sink::new(
+        mailer,
+        SinkOptions {
+            topic: names.notices.clone(),
+            group: GroupName::parse("mailer")?,
+            at_once: 1,
+            patience: DEMO_TIMEOUT,
+            undeliverable: Undeliverable::Discard,
+            until_end: false,
+        },
+    );
     let (stop, stopped) = oneshot::channel::<()>();
     let client = client.clone();
     let task = tokio::spawn(async move {
         let until = async {
             let _ = stopped.await;
         };
-        mailer.run(&client, until).await
+        sink.run(&client, until).await.map(|()| sink.report())
     });
     Ok((task, stop))
 }

@@ -1,21 +1,29 @@
 //! An SMTP server for demos and tests: accepts mail on loopback and keeps it in memory.
 //!
 //! Promises: bounded (mails, bytes, sessions, waits); gone when dropped. It says "never" to
-//! addresses that begin with `nobody@`, and "later" as often as it is told to.
-//! Not here on purpose: delivery, TLS, any address but 127.0.0.1.
+//! addresses that begin with `nobody@`, and to mails for those that begin with `spam@`; "later" as
+//! often as it is told to; and keeps its yes to itself for as long as it is told to. With a file it
+//! is a server that may be killed: a mail is in the file, synced, before the server says yes.
+//! Not here on purpose: delivery, any address but loopback's.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mailin::{Action, Handler, Response, Session, SessionBuilder, response};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use mailin::{Action, AuthMechanism, Handler, Response, Session, SessionBuilder, response};
+use rustls::ServerConfig;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::smtp::Security;
 
 /// Mails kept; then the server says "no room, later". A demo sends one, a test a handful.
 const MAILS_MAX: usize = 10_000;
@@ -23,13 +31,13 @@ const MAILS_MAX: usize = 10_000;
 const MAIL_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one line: RFC 5321 asks for 1,000.
 const LINE_BYTES_MAX: u64 = 4 << 10;
-/// Sessions at a time: one per mailer.
-const SESSIONS_MAX: usize = 16;
+/// Sessions at a time: one for each mail under way, and as many that say goodbye.
+const SESSIONS_MAX: usize = 64;
 /// Silence after which a session ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One mail as it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mail {
     /// The envelope's sender.
     pub from: String,
@@ -56,6 +64,33 @@ impl Mail {
     }
 }
 
+/// How a server is, if it is no plain one on any port.
+#[derive(Debug)]
+pub struct InboxOptions {
+    /// Where to listen, on loopback; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Whether and when TLS begins; needs `tls`.
+    pub security: Security,
+    /// The server's certificate and key.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Who may send, and with which password; `None`: everyone.
+    pub user: Option<(String, String)>,
+    /// The file that mails are kept in, a line of JSON each.
+    pub file: Option<File>,
+}
+
+impl Default for InboxOptions {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            security: Security::Plain,
+            tls: None,
+            user: None,
+            file: None,
+        }
+    }
+}
+
 /// A running server with the mails it took.
 #[derive(Debug)]
 pub struct Inbox {
@@ -71,6 +106,17 @@ struct Kept {
     /// How many recipients still hear "later".
     later: Mutex<u32>,
     count: watch::Sender<usize>,
+    /// The server keeps its yes to itself while this is true.
+    silent: watch::Sender<bool>,
+    user: Option<(String, String)>,
+    file: Option<File>,
+}
+
+/// What a session is made with.
+struct Door {
+    kept: Arc<Kept>,
+    security: Security,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Inbox {
@@ -79,23 +125,35 @@ impl Inbox {
     /// # Errors
     /// When the machine gives no port or no thread.
     pub fn start() -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::start_with(InboxOptions::default())
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// When the machine gives no such port or no thread.
+    pub fn start_with(options: InboxOptions) -> io::Result<Self> {
+        let InboxOptions { address, security, tls, user, file } = options;
+        let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let kept = Arc::new(Kept {
             mails: Mutex::default(),
             later: Mutex::default(),
             count: watch::Sender::new(0),
+            silent: watch::Sender::new(false),
+            user,
+            file,
         });
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let inside = kept.clone();
+        let door = Door { kept: kept.clone(), security, tls: tls.map(TlsAcceptor::from) };
         // mailin's sessions may not change threads, so they have one of their own.
         let thread = std::thread::Builder::new().name("loopback-smtp".into()).spawn(move || {
             let sessions = LocalSet::new();
             sessions.block_on(&runtime, async {
                 tokio::select! {
-                    () = accept(listener, inside) => {}
+                    () = accept(listener, door) => {}
                     // Told to stop, or its owner is gone: the same.
                     _ = stopped => {}
                 }
@@ -112,6 +170,11 @@ impl Inbox {
     /// Says "later" to the next `count` recipients.
     pub fn be_busy(&self, count: u32) {
         *lock(&self.kept.later) = count;
+    }
+
+    /// Takes mails without saying so, until told otherwise.
+    pub fn be_silent(&self, silent: bool) {
+        self.kept.silent.send_replace(silent);
     }
 
     /// The mails so far, in the order they came.
@@ -138,43 +201,113 @@ impl Drop for Inbox {
     }
 }
 
-async fn accept(listener: std::net::TcpListener, kept: Arc<Kept>) {
+async fn accept(listener: std::net::TcpListener, door: Door) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     let places = Arc::new(tokio::sync::Semaphore::new(SESSIONS_MAX));
     while let Ok(place) = places.clone().acquire_owned().await {
         let Ok((stream, peer)) = listener.accept().await else { return };
-        let letter =
-            Letter { kept: kept.clone(), from: String::new(), to: Vec::new(), data: Vec::new() };
-        let session = SessionBuilder::new("localhost").build(peer.ip(), letter);
+        let letter = Letter {
+            kept: door.kept.clone(),
+            from: String::new(),
+            to: Vec::new(),
+            data: Vec::new(),
+        };
+        let mut sessions = SessionBuilder::new("localhost");
+        if door.security == Security::Starttls {
+            sessions.enable_start_tls();
+        }
+        if door.kept.user.is_some() {
+            sessions.enable_auth(AuthMechanism::Plain);
+        }
+        let session = sessions.build(peer.ip(), letter);
+        let (security, tls, kept) = (door.security, door.tls.clone(), door.kept.clone());
         tokio::task::spawn_local(async move {
             // A client that breaks off has its reasons; what it finished is kept.
-            let _ = converse(stream, session).await;
+            let _ = serve(stream, session, security, tls, &kept).await;
             drop(place);
         });
     }
 }
 
-async fn converse(stream: TcpStream, mut session: Session<Letter>) -> io::Result<()> {
-    let (receive, mut send) = stream.into_split();
-    let mut receive = BufReader::new(receive);
-    send.write_all(&session.greeting().buffer()?).await?;
+async fn serve(
+    stream: TcpStream,
+    mut session: Session<Letter>,
+    security: Security,
+    tls: Option<TlsAcceptor>,
+    kept: &Kept,
+) -> io::Result<()> {
+    let no_key = || io::Error::other("TLS without a certificate");
+    let greeting = session.greeting();
+    if security == Security::Tls {
+        let mut stream = tls.ok_or_else(no_key)?.accept(stream).await?;
+        session.tls_active();
+        stream.write_all(&greeting.buffer()?).await?;
+        return converse(BufReader::new(stream), &mut session, kept).await.map(drop);
+    }
+    let mut stream = BufReader::new(stream);
+    stream.get_mut().write_all(&greeting.buffer()?).await?;
+    if let End::UpgradeTls(stream) = converse(stream, &mut session, kept).await? {
+        let stream = tls.ok_or_else(no_key)?.accept(stream).await?;
+        session.tls_active();
+        converse(BufReader::new(stream), &mut session, kept).await?;
+    }
+    Ok(())
+}
+
+/// How a conversation ended.
+enum End<S> {
+    Goodbye,
+    UpgradeTls(S),
+}
+
+/// A connection that can be told to acknowledge at once.
+trait Quick: AsyncRead + AsyncWrite + Unpin {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Quick for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Quick for tokio_rustls::server::TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+async fn converse<S: Quick>(
+    mut stream: BufReader<S>,
+    session: &mut Session<Letter>,
+    kept: &Kept,
+) -> io::Result<End<S>> {
     let mut line = Vec::new();
+    let mut is_data = false;
     loop {
         line.clear();
         // A mailer sends a mail's text and its end in two pieces, and the second waits for the
         // acknowledgement of the first, which Linux holds back for 40 ms unless told each time.
         #[cfg(target_os = "linux")]
-        receive.get_ref().as_ref().set_quickack(true)?;
-        let mut bounded = (&mut receive).take(LINE_BYTES_MAX);
+        stream.get_ref().tcp().set_quickack(true)?;
+        let mut bounded = (&mut stream).take(LINE_BYTES_MAX);
         if timeout(IDLE_TIMEOUT, bounded.read_until(b'\n', &mut line)).await?? == 0 {
-            return Ok(());
+            return Ok(End::Goodbye);
         }
         let answer = session.process(&line);
-        if answer.action != Action::NoReply {
-            send.write_all(&answer.buffer()?).await?;
+        let was_data = std::mem::replace(&mut is_data, answer.action == Action::NoReply);
+        if was_data && !is_data {
+            // The sender lives as long as the server.
+            let _ = kept.silent.subscribe().wait_for(|silent| !silent).await;
         }
-        if answer.action == Action::Close {
-            return Ok(());
+        if answer.action != Action::NoReply {
+            stream.get_mut().write_all(&answer.buffer()?).await?;
+        }
+        match answer.action {
+            Action::Close => return Ok(End::Goodbye),
+            // What a client sent ahead of TLS is not read: it may be another's.
+            Action::UpgradeTls => return Ok(End::UpgradeTls(stream.into_inner())),
+            Action::Reply | Action::NoReply => {}
         }
     }
 }
@@ -188,6 +321,15 @@ struct Letter {
 }
 
 impl Handler for Letter {
+    fn auth_plain(&mut self, _acting_as: &str, user: &str, password: &str) -> Response {
+        let is_known = self
+            .kept
+            .user
+            .as_ref()
+            .is_some_and(|(name, secret)| name == user && secret == password);
+        if is_known { response::AUTH_OK } else { response::INVALID_CREDENTIALS }
+    }
+
     fn mail(&mut self, _ip: IpAddr, _domain: &str, from: &str) -> Response {
         self.from = from.to_owned();
         self.to.clear();
@@ -217,18 +359,35 @@ impl Handler for Letter {
     }
 
     fn data_end(&mut self) -> Response {
+        if self.to.iter().any(|to| to.starts_with("spam@")) {
+            return response::TRANSACTION_FAILED;
+        }
         let mut mails = lock(&self.kept.mails);
         if mails.len() == MAILS_MAX {
             return response::OUT_OF_SPACE;
         }
-        mails.push(Mail {
+        let mail = Mail {
             from: std::mem::take(&mut self.from),
             to: std::mem::take(&mut self.to),
             text: String::from_utf8_lossy(&self.data).replace("\r\n", "\n"),
-        });
+        };
+        if let Some(file) = &self.kept.file
+            && keep(file, &mail).is_err()
+        {
+            return response::OUT_OF_SPACE;
+        }
+        mails.push(mail);
         self.kept.count.send_replace(mails.len());
         response::OK
     }
+}
+
+/// Puts a mail into the file for good.
+fn keep(mut file: &File, mail: &Mail) -> io::Result<()> {
+    let mut line = serde_json::to_vec(mail)?;
+    line.push(b'\n');
+    file.write_all(&line)?;
+    file.sync_data()
 }
 
 /// A panic leaves these lists whole.

@@ -2,73 +2,117 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use tracing::error;
-use tracing_subscriber::EnvFilter;
-use weir_client::{Client, ClientConfig, default_context};
-use weir_mailer::{Addresses, Mailer, MailerError, MailerOptions};
-use weir_wire::ids::{GroupName, TopicName};
+use weir_mailer::{
+    Credentials, Mailer, MailerOptions, Recipient, Secret, SinkError, SmtpServer, Template,
+};
+use weir_sink::SinkArguments;
 
-/// Writes one mail for each notice of a topic, through SMTP.
+/// The password, where no file is named.
+const PASSWORD_VARIABLE: &str = "WEIR_SMTP_PASSWORD";
+
+/// Writes one mail for each event of a topic, through SMTP.
 #[derive(Parser)]
-#[command(version)]
+#[command(
+    name = "weir-mailer",
+    version,
+    after_help = "\
+Templates: a line \"Subject: ...\", an empty line, the body; fields as {{ value.user.name }} (the
+  event's JSON value), {{ text }} (the value as it is), {{ key }}, {{ headers.NAME }}, {{ topic }},
+  {{ partition }}, {{ offset }}, {{ timestamp }} (ms), {{ time }} (RFC 3339); loops and conditions as
+  in Jinja. A template that names a field which the event has not does not fit; the next one is tried.
+
+Examples:
+  weir-mailer --topic notices --dead-letter notices-dead --smtp smtp://localhost \\
+      --from 'weir <weir@example.com>' --to '{{ key }}@example.com'
+  weir-mailer --config mailer.toml
+      topic = \"notices\"
+      dead-letter = \"notices-dead\"
+      smtp = \"smtp+starttls://mail.example.com\"
+      user = \"weir\"
+      password-file = \"/run/credentials/weir-mailer.service/password\"
+      from = \"weir <weir@example.com>\"
+      to-pointer = \"/user/email\"
+      template = [\"over.txt\"]
+
+An event is done when the server has taken its mail; then its offset is committed, then comes the
+next. A crash sends at most one mail per partition once more, with the same Message-ID.
+SIGTERM and SIGINT: mails under way are finished. Exit codes: 0 done, 1 failed, 2 wrong command line."
+)]
 struct Arguments {
-    /// The broker's context file; else $WEIR_CONTEXT, else ./weir-data/client.toml
+    #[command(flatten)]
+    sink: SinkArguments,
+    /// The SMTP server: smtps://host[:465] (TLS), smtp+starttls://host[:587], or without any TLS
+    /// smtp://host[:25], for a relay on this machine
+    #[arg(long, value_name = "URL")]
+    smtp: SmtpServer,
+    /// A PEM file with the certificates of those who may vouch for the server; else those whom this
+    /// machine trusts
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// The user to log in as; the password is in a file or in $WEIR_SMTP_PASSWORD
     #[arg(long)]
-    context: Option<PathBuf>,
-    /// The topic of the notices
-    #[arg(long)]
-    topic: TopicName,
-    /// The SMTP server, host:port; plain SMTP, so keep it near
-    #[arg(long, default_value = "127.0.0.1:25")]
-    smtp: String,
-    /// The sender, such as "weir <weir@example.com>"
-    #[arg(long)]
+    user: Option<String>,
+    /// The file with the user's password
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
+    /// The sender of every mail, such as 'weir <weir@example.com>'
+    #[arg(long, value_name = "ADDRESS")]
     from: String,
-    /// The recipient; {key} stands for the notice's key
-    #[arg(long, default_value = "{key}@localhost")]
-    to: String,
-    /// Whose committed offsets tell which notices are done
-    #[arg(long, default_value = "mailer", value_parser = GroupName::parse)]
-    group: GroupName,
+    /// The recipient, with fields of the event in it: '{{ key }}@example.com'
+    #[arg(long, value_name = "PATTERN", required_unless_present = "to_pointer")]
+    to: Option<String>,
+    /// Where the recipient is in the event's JSON value: /user/email
+    #[arg(long, value_name = "POINTER", conflicts_with = "to")]
+    to_pointer: Option<String>,
+    /// A file with a template; may be given several times, and the first that fits an event is
+    /// used. Else a daily limit is told in words, and anything else as it is
+    #[arg(long, value_name = "FILE")]
+    template: Vec<PathBuf>,
+    /// For how many seconds the server may take over one mail: one that scans mails takes its time,
+    /// and one that is given up on although it took the mail gets it twice
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
+    attempt_timeout_s: u32,
+}
+
+impl AsRef<SinkArguments> for Arguments {
+    fn as_ref(&self) -> &SinkArguments {
+        &self.sink
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    weir_sink::main("mailer", open).await
 }
 
-async fn run(arguments: Arguments) -> Result<(), MailerError> {
-    let mailer = Mailer::new(MailerOptions {
-        smtp: arguments.smtp,
-        addresses: Addresses { from: arguments.from, to_template: arguments.to },
-        topic: arguments.topic,
-        group: arguments.group,
-    })?;
-    let context = arguments.context.unwrap_or_else(default_context);
-    let client = Client::connect(ClientConfig::from_context(context)?).await?;
-    mailer.run(&client, stop_signal()).await?;
-    client.close().await;
-    Ok(())
-}
-
-/// Resolves when the process is asked to stop, by a person or by its supervisor.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
+fn open(arguments: &Arguments) -> Result<Mailer, SinkError> {
+    let to = match (&arguments.to, &arguments.to_pointer) {
+        (_, Some(pointer)) => Recipient::Pointer(pointer.clone()),
+        (pattern, None) => Recipient::Pattern(pattern.clone().unwrap_or_default()),
     };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    let templates = arguments.template.iter().map(|path| Template::read(path));
+    Mailer::new(MailerOptions {
+        smtp: arguments.smtp.clone(),
+        credentials: credentials(arguments)?,
+        ca_file: arguments.ca_file.clone(),
+        attempt_timeout: Duration::from_secs(arguments.attempt_timeout_s.into()),
+        from: arguments.from.clone(),
+        to,
+        templates: templates.collect::<Result<_, _>>()?,
+    })
+}
+
+fn credentials(arguments: &Arguments) -> Result<Option<Credentials>, SinkError> {
+    let Some(user) = arguments.user.clone() else { return Ok(None) };
+    let password = Secret::find(arguments.password_file.as_deref(), PASSWORD_VARIABLE)
+        .map_err(|error| SinkError::Options(error.to_string()))?;
+    let password = password.ok_or_else(|| {
+        SinkError::Options(format!(
+            "there is no password for {user}: name --password-file or set {PASSWORD_VARIABLE}"
+        ))
+    })?;
+    Ok(Some(Credentials { user, password }))
 }

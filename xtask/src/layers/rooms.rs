@@ -28,9 +28,15 @@ const GUESTS: &[Guest] = &[
     },
     Guest { crates: &["axum"], within: "", rooms: &["broker/src/admin/"] },
     Guest { crates: &["lettre"], within: "", rooms: &["sdk/mailer/src/"] },
+    Guest { crates: &["minijinja"], within: "", rooms: &["sdk/mailer/src/template.rs"] },
+    Guest {
+        crates: &["hyper", "hyper_util", "hyper_rustls", "http_body_util"],
+        within: "",
+        rooms: &["sdk/webhook/src/post.rs"],
+    },
     // The broker is no client of itself; its command line and its demo are.
     Guest {
-        crates: &["weir_client", "weir_mailer"],
+        crates: &["weir_client", "weir_mailer", "weir_sink"],
         within: "broker/",
         rooms: &["broker/src/cli", "broker/src/demo"],
     },

@@ -62,6 +62,8 @@ struct Working {
     seen: BTreeSet<PartitionId>,
     /// When the broker last said anything.
     heard: Instant,
+    /// When we last asked to be a member.
+    joined: Instant,
     /// Nothing is coming that others still hold.
     is_complete: bool,
 }
@@ -92,6 +94,7 @@ impl Member {
     pub(super) async fn run(self, leave: oneshot::Receiver<()>) {
         let mut working = Working {
             heard: Instant::now(),
+            joined: Instant::now(),
             member: self,
             stream: None,
             readers: JoinSet::new(),
@@ -176,8 +179,10 @@ impl Working {
             {
                 return end;
             }
+            let holds = !held.is_empty();
             said = Some(held);
             self.end_if_done();
+            let (session_ends, silence_ends) = (self.session_ends(), self.silence_ends());
             let progress = Arc::clone(&self.member.source.progress);
             tokio::select! {
                 frame = hear(&mut self.stream) => match frame {
@@ -198,8 +203,10 @@ impl Working {
                     Err(_) => {}
                 },
                 Some(_) = self.readers.join_next() => {}
-                () = sleep_until(next_release.unwrap_or(self.heard + session)) => {}
-                () = sleep_until(self.heard + session) => {
+                () = sleep_until(next_release.unwrap_or(silence_ends)) => {}
+                // Others may read it by now, whatever the answer will be.
+                () = sleep_until(session_ends), if holds => self.lose_all(),
+                () = sleep_until(silence_ends) => {
                     return End::Lost(self.member.source.link.unreachable("it is silent"));
                 }
             }
@@ -234,13 +241,14 @@ impl Working {
         let mut listening = JoinSet::new();
         listening.spawn(listen(receive, frames_in));
         self.stream = Some(Stream { send, frames, _listening: listening });
+        self.joined = Instant::now();
         Ok(())
     }
 
     async fn say(&mut self, held: &BTreeSet<PartitionId>) -> Result<(), End> {
         let held = held.iter().map(|partition| partition.0).collect();
         let heartbeat = client_frame::Kind::Heartbeat(proto::Heartbeat { held });
-        let deadline = self.session_ends();
+        let deadline = self.silence_ends();
         let Some(stream) = &mut self.stream else { return Err(End::Lost(ClientError::Unknown)) };
         let said = frames::write(&mut stream.send, heartbeat, Bytes::new());
         match timeout_at(deadline, said).await {
@@ -253,6 +261,12 @@ impl Working {
     /// When the broker gives up on us, if it hears nothing more.
     fn session_ends(&self) -> Instant {
         self.heard + self.member.source.options.session_timeout
+    }
+
+    /// When we give up on the broker, if we hear nothing more: after an outage its last word is long
+    /// ago, and it has to be given the time to answer.
+    fn silence_ends(&self) -> Instant {
+        self.heard.max(self.joined) + self.member.source.options.session_timeout
     }
 
     /// Waits before the next attempt; what is held is others' when the session's time is over.
