@@ -3,16 +3,20 @@
 
 mod stories {
     mod check;
+    mod churn;
     mod dead_letters;
     mod delivery;
     mod demo;
     mod doors;
+    mod examples;
     mod flights;
     mod groups;
+    mod leaving;
     mod lifecycle;
     mod migration;
     mod operators;
     mod plugin_test;
+    mod replay;
     mod sinks;
     mod stock;
     mod transform;
