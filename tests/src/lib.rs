@@ -8,6 +8,8 @@
 pub mod simulation;
 pub mod schedules;
 pub mod bed;
+pub mod deliveries;
+pub mod mute;
 pub mod load;
 pub mod service;
 pub mod broker;

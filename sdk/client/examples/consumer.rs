@@ -1,5 +1,5 @@
-//! Prints what a group has not yet seen of a topic, and follows its tail.
-//! `cargo run -p weir-client --example consumer -- bookings`
+//! Prints what a group has not yet seen of a topic, as one of its members, and follows the tail until
+//! Ctrl-C. `cargo run -p weir-client --example consumer -- bookings`
 #![expect(clippy::print_stdout, reason = "a program for people at a terminal")]
 
 use weir_client::{Client, ClientConfig, ConsumerOptions, From, default_context};
@@ -15,8 +15,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..ConsumerOptions::default()
     };
     let mut consumer = client.consumer(&topic, options).await?;
-    while let Some(batch) = consumer.next_batch().await {
-        let batch = batch?;
+    loop {
+        let batch = tokio::select! {
+            batch = consumer.next_batch() => batch,
+            _ = tokio::signal::ctrl_c() => break,
+        };
+        let Some(batch) = batch.transpose()? else { break };
         for (offset, event) in &batch.events {
             let value = event.value.as_deref().unwrap_or_default();
             println!("{}/{offset}: {}", batch.partition, String::from_utf8_lossy(value));
@@ -24,5 +28,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         // After the work: a crash in between shows these events again, and loses none.
         consumer.commit().await?;
     }
+    // Others get the partitions at once.
+    consumer.close().await?;
+    client.close().await;
     Ok(())
 }

@@ -107,4 +107,53 @@ mod tests {
             assert_eq!(error.is_retryable(), expected, "{code}");
         }
     }
+
+    const PAGE: &str = include_str!("../docs/errors.md");
+
+    /// The cells of the page's rows that have so many.
+    fn rows(cells: usize) -> Vec<Vec<&'static str>> {
+        let row = |line: &'static str| {
+            let line = line.strip_prefix("| `")?.strip_suffix(" |")?;
+            Some(line.split(" | ").map(|cell| cell.trim_matches('`')).collect::<Vec<_>>())
+        };
+        PAGE.lines().filter_map(row).filter(|row| row.len() == cells).collect()
+    }
+
+    #[test]
+    fn the_page_has_every_code_with_its_action_and_no_other() {
+        let told = rows(4).into_iter().map(|row| format!("{} {}", row[0], row[1]));
+        let known = Code::ALL.iter().map(|code| format!("{code} {:?}", code.action()));
+        assert_eq!(told.collect::<Vec<_>>(), known.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_page_has_every_error_and_no_other() {
+        // An error that is new here has to be named below, and then on the page.
+        let name = |error: &ClientError| match error {
+            ClientError::Fault(_) => "Fault",
+            ClientError::Unreachable { .. } => "Unreachable",
+            ClientError::Unauthenticated { .. } => "Unauthenticated",
+            ClientError::Timeout { .. } => "Timeout",
+            ClientError::Config(_) => "Config",
+            ClientError::Protocol(_) => "Protocol",
+            ClientError::Io { .. } => "Io",
+            ClientError::Unknown => "Unknown",
+            ClientError::Closed => "Closed",
+        };
+        let (text, reason) = (String::new(), String::new());
+        let source = Arc::new(io::Error::other(""));
+        let all = [
+            ClientError::Fault(Fault::new(Code::Internal, "")),
+            ClientError::Unreachable { broker: ([127, 0, 0, 1], 1).into(), reason: text.clone() },
+            ClientError::Unauthenticated { reason },
+            ClientError::Timeout { what: "", after: Duration::ZERO },
+            ClientError::Config(text.clone()),
+            ClientError::Protocol(text),
+            ClientError::Io { what: "", source },
+            ClientError::Unknown,
+            ClientError::Closed,
+        ];
+        let told: Vec<_> = rows(3).into_iter().map(|row| row[0]).collect();
+        assert_eq!(told, all.iter().map(name).collect::<Vec<_>>());
+    }
 }

@@ -16,6 +16,8 @@
 //! Not here on purpose: a thread or runtime of its own (it lives in the caller's tokio), TLS for the
 //! admin API (it is a door on loopback).
 //!
+//! What can go wrong, and what to do then, is in [`errors`].
+//!
 //! # A producer, `examples/producer.rs`
 //! ```no_run
 #![doc = include_str!("../examples/producer.rs")]
@@ -27,6 +29,14 @@
 //! # From topic to topic, `examples/transform.rs`
 //! ```no_run
 #![doc = include_str!("../examples/transform.rs")]
+//! ```
+//! # Typed values and automatic commits, `examples/typed.rs`
+//! ```no_run
+#![doc = include_str!("../examples/typed.rs")]
+//! ```
+//! # Replay in the order of time, `examples/replay.rs`
+//! ```no_run
+#![doc = include_str!("../examples/replay.rs")]
 //! ```
 //! # The admin API, `examples/admin.rs`
 //! ```no_run
@@ -45,6 +55,9 @@ mod backoff;
 mod admin;
 mod config;
 mod error;
+
+#[doc = include_str!("../docs/errors.md")]
+pub mod errors {}
 
 #[doc(hidden)]
 pub use backoff::Chance;

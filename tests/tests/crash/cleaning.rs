@@ -111,7 +111,7 @@ fn round(row: &mut Row, rng: &mut fastrand::Rng) {
             command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
         });
         // A moment by chance is what this is about: nothing is waited for, so nothing is ever sent.
-        let (_never, life) = mpsc::channel::<()>();
+        let (_never, life) = mpsc::sync_channel::<()>(1);
         let _ = life.recv_timeout(Duration::from_millis(rng.u64(LIFE_MS)));
         broker.end(Signal::KILL);
         row.count("kills", 1);

@@ -7,9 +7,13 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
-use weir_client::{Client, ClientConfig, Event, Transform, TransformOptions};
+use weir_client::{
+    Client, ClientConfig, ClientError, Consumed, ConsumedBatch, Consumer, ConsumerOptions, Event,
+    From, Producer, ProducerOptions, Transform, TransformOptions,
+};
 use weir_tests::broker::Broker;
-use weir_wire::ids::{GroupName, TopicName};
+use weir_wire::fault::Code;
+use weir_wire::ids::{GroupName, PartitionId, TopicName};
 
 const PARTITIONS: usize = 5;
 const MEMBERS: usize = 3;
@@ -196,4 +200,106 @@ fn every_booking_has_its_invoices_once_whoever_dies() {
     broker.kill();
     broker.start_again();
     assert_eq!(progress(&broker).1, 0, "what stood in the deleted topic is known");
+}
+
+fn name(name: &str) -> TopicName {
+    TopicName::parse(name).unwrap()
+}
+
+async fn join(client: &Client) -> Consumer {
+    let options = ConsumerOptions {
+        from: From::Committed,
+        group: Some(GroupName::parse("accountants").unwrap()),
+        ..ConsumerOptions::default()
+    };
+    client.consumer(&name("bookings"), options).await.unwrap()
+}
+
+/// What there is to read, all of it consumed.
+async fn take(consumer: &mut Consumer) -> (ConsumedBatch, Consumed) {
+    let batch = consumer.next_batch().await.unwrap().unwrap();
+    let consumed = consumer.consumed(&batch, batch.next_offset).unwrap();
+    (batch, consumed)
+}
+
+/// `consumed` if its one invoice was stored and the offset with it, else the code.
+async fn invoice(producer: &Producer, consumed: &Consumed) -> &'static str {
+    let invoice = Event { value: Some("invoice".into()), ..Event::default() };
+    match producer.publish_consumed(PartitionId(0), vec![invoice], consumed).await {
+        Ok(outcomes) if outcomes.iter().all(|outcome| outcome.is_consumed) => "consumed",
+        Err(ClientError::Fault(fault)) if fault.code == Code::MemberFenced => "fenced",
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn who_comes_twice_or_too_late_stores_nothing() {
+    let broker = Broker::start();
+    for topic in ["bookings", "invoices"] {
+        broker.done(["topic", "create", topic]);
+    }
+    let client =
+        Client::connect(ClientConfig::from_context(broker.context()).unwrap()).await.unwrap();
+    let producer = client.producer(&name("invoices"), ProducerOptions::default()).await.unwrap();
+    publish(&broker, 0);
+    let mut first = join(&client).await;
+    let (_, consumed) = take(&mut first).await;
+    assert_eq!(invoice(&producer, &consumed).await, "consumed");
+    assert_eq!(invoice(&producer, &consumed).await, "fenced", "the group is further on");
+    first.has_consumed(&consumed);
+
+    // It leaves with events in hand, and another member is given the same ones.
+    let (in_hand, late) = take(&mut first).await;
+    first.close().await.unwrap();
+    let mut second = join(&client).await;
+    let (again, consumed) = take(&mut second).await;
+    assert_eq!((in_hand.from, &in_hand.events[0]), (again.from, &again.events[0]));
+    assert_eq!(invoice(&producer, &late).await, "fenced", "the partition is another's");
+    assert_eq!(invoice(&producer, &consumed).await, "consumed");
+    assert_eq!(invoice(&producer, &late).await, "fenced");
+    assert_eq!(progress(&broker).0, consumed.to.0);
+    let stored = broker.done(["consume", "invoices", "--until-end"]).stdout.lines().count();
+    assert_eq!(stored, 2, "as many as were said to be");
+    second.close().await.unwrap();
+    producer.close().await;
+}
+
+#[tokio::test]
+async fn a_group_whose_offsets_cannot_be_read_stands_still() {
+    let mut broker = Broker::for_crashes();
+    broker.start_again();
+    for topic in ["bookings", "invoices"] {
+        broker.done(["topic", "create", topic]);
+    }
+    let client =
+        Client::connect(ClientConfig::from_context(broker.context()).unwrap()).await.unwrap();
+    let producer = client.producer(&name("invoices"), ProducerOptions::default()).await.unwrap();
+    publish(&broker, 0);
+    let mut consumer = join(&client).await;
+    for _ in 0..2 {
+        let (_, consumed) = take(&mut consumer).await;
+        assert_eq!(invoice(&producer, &consumed).await, "consumed");
+        consumer.has_consumed(&consumed);
+    }
+    consumer.close().await.unwrap();
+    producer.close().await;
+    broker.stop();
+    let log = std::fs::read_dir(broker.data_dir().join("log")).unwrap();
+    let log = log.map(|entry| entry.unwrap().path());
+    let mut of_invoices =
+        log.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("invoices-"));
+    let segment = of_invoices.next().unwrap().join("0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    // In the first commit behind the opening.
+    let middle = bytes.len() / 3;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    broker.start_again();
+
+    let consume = ["consume", "bookings", "--group", "accountants", "--until-end"];
+    let refused = broker.weir(consume);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert!(refused.stderr.contains("which could not be opened"), "{refused:?}");
+    broker.done(["topic", "delete", "invoices"]);
+    broker.done(consume);
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use expect_test::{Expect, expect};
 use weir_log::Commit;
-use weir_log::commit::Kind;
+use weir_log::commit::{Consumed, Kind};
 use weir_plugin_host::{
     BatchContext, Change, Emitted, EventContext, FaultCause, PluginFault, Refusal, Stage,
     StageVerdict, StateBase,
@@ -19,9 +19,10 @@ use weir_plugin_host::{
 use weir_views::partition::PartitionView;
 use weir_wire::admin::FailurePolicy;
 use weir_wire::dead_letter::DeadLetter;
+use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{
-    ChainRevision, Digest, Offset, PartitionId, PluginName, Principal, ProducerEpoch, ProducerId,
-    Sequence, Timestamp, TopicName,
+    ChainRevision, Digest, GroupName, Offset, PartitionId, PluginName, Principal, ProducerEpoch,
+    ProducerId, ResetEpoch, Sequence, Timestamp, TopicId, TopicName,
 };
 use weir_wire::record_batch::{BatchBuilder, BatchLimits, Compression, Event, Record, RecordBatch};
 use weir_wire::verdict::{Rejection, Verdict, Verdicts};
@@ -142,6 +143,7 @@ struct Script {
     chain: Chain,
     now: u64,
     mode: Mode,
+    source: Source,
     story: String,
 }
 
@@ -162,6 +164,7 @@ impl Script {
             chain: Chain { revision: ChainRevision(0), links },
             now: 1_000,
             mode: Mode::PerEvent,
+            source: Source::Untold,
             story: String::new(),
         }
     }
@@ -171,6 +174,25 @@ impl Script {
         let dead = || Some(TopicName::parse("dead").expect("valid"));
         let links = std::mem::take(&mut self.chain.links);
         self.chain.links = links.into_iter().map(|link| link.with_dead_letter(dead())).collect();
+        self
+    }
+
+    /// What is published from now on was made of events 3 and 4 of another topic.
+    fn consuming(mut self) -> Self {
+        self.source = Source::Consumed(Consumed {
+            group: GroupName::parse("counters").expect("valid"),
+            topic: TopicId(16),
+            partition: PartitionId(2),
+            epoch: ResetEpoch(0),
+            from: Offset(3),
+            to: Offset(5),
+        });
+        self
+    }
+
+    /// What is published from now on is the work of a member that is none any more.
+    fn fenced(mut self) -> Self {
+        self.source = Source::Settled(Fault::new(Code::MemberFenced, "too late"));
         self
     }
 
@@ -210,14 +232,18 @@ impl Script {
     }
 
     fn admit(mut self, origin: Origin, payloads: &[&str]) -> Self {
-        let batch = batch(origin, self.mode, payloads);
+        let source = self.source.clone();
+        let batch = Batch { source, ..batch(origin, self.mode, payloads) };
         let place =
             Place { topic: TopicName::parse("t").expect("valid"), partition: PartitionId(0) };
         let now = Timestamp(self.now).max(self.view.time());
         let plan = admit(&self.view, &mut self.chain, &place, &batch, now);
         let said = match plan {
             Plan::Commit(commit, _) => {
-                let text = format!("commit {}: {}", self.view.next(), tell(&commit));
+                let mut text = format!("commit {}: {}", self.view.next(), tell(&commit));
+                if let Some(consumed) = &commit.consumed {
+                    text += &format!("; {} is at {}", consumed.group, consumed.to);
+                }
                 assert_eq!(commit.kind, Kind::Batch);
                 self.view.apply(self.view.next(), &commit);
                 text
@@ -398,6 +424,38 @@ fn all_or_nothing_stores_all_or_leaves_nothing() {
             commit 1: aborted, no by a, dropped by a
             answer: no by a
             recall: 3 of commit 1 from 0
+        "#]]);
+}
+
+#[test]
+fn what_was_consumed_is_committed_also_where_all_is_refused_but_not_where_nothing_stands() {
+    Script::new(&[("a", CLOSED)])
+        .consuming()
+        .publish_from(0, &["a:count", "a:reject"])
+        .publish_from(2, &["a:reject"])
+        .all_or_nothing()
+        .publish_from(3, &["a:count"])
+        .publish_from(4, &["a:count", "a:reject"])
+        .tells(expect![[r#"
+            commit 0: accepted, no by a; stores [a:count]; a = 1; counters is at 5
+            commit 1: no by a; counters is at 5
+            commit 2: accepted; stores [a:count]; a = 2; counters is at 5
+            commit 3: aborted, no by a
+        "#]]);
+}
+
+#[test]
+fn a_fenced_member_hears_of_what_was_judged_and_nothing_new_is() {
+    Script::new(&[("a", CLOSED)])
+        .consuming()
+        .publish_from(0, &["a:count"])
+        .fenced()
+        .publish_from(0, &["a:count"])
+        .publish_from(1, &["a:count"])
+        .tells(expect![[r#"
+            commit 0: accepted; stores [a:count]; a = 1; counters is at 5
+            recall: 1 of commit 0 from 0
+            refuse: member-fenced
         "#]]);
 }
 
