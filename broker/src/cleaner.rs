@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use weir_partition::Partition;
 use weir_wire::admin::PartitionCleaned;
 use weir_wire::ids::PartitionId;
@@ -28,12 +28,14 @@ pub struct Cleaner {
     router: Arc<Router>,
     /// One partition at a time: what is folded takes as much memory as its view.
     turn: Mutex<()>,
+    /// Settings have changed: the next round may be due sooner.
+    changed: Notify,
 }
 
 impl Cleaner {
     /// For the topics of `registry` that `router` serves.
     pub fn new(registry: Arc<Registry>, router: Arc<Router>) -> Self {
-        Self { registry, router, turn: Mutex::new(()) }
+        Self { registry, router, turn: Mutex::new(()), changed: Notify::new() }
     }
 
     /// Looks after all topics until the broker goes down.
@@ -42,6 +44,7 @@ impl Cleaner {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = tokio::time::sleep(self.interval()) => {}
+                () = self.changed.notified() => continue,
             }
             for topic in self.router.topics() {
                 let Some(retention) = self.retention(&topic) else { continue };
@@ -58,6 +61,11 @@ impl Cleaner {
                 }
             }
         }
+    }
+
+    /// A topic keeps less than before, or for a shorter time.
+    pub fn settings_changed(&self) {
+        self.changed.notify_one();
     }
 
     /// Cleans a topic now, as its settings ask.

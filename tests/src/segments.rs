@@ -12,7 +12,9 @@ pub fn read(folder: &Path) -> Vec<Record> {
     let mut files: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .filter(|path| {
+            path.extension().is_some_and(|extension| extension == "log" || extension == "clean")
+        })
         .collect();
     files.sort();
     let mut records = Vec::new();

@@ -6,6 +6,7 @@ mod crash {
     mod every_syscall;
     mod kill_loop;
     mod swaps;
+    mod cleaning;
     mod power_cut;
     mod disk_errors;
     mod full_disk;

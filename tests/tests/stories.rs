@@ -16,6 +16,7 @@ mod stories {
     mod migration;
     mod operators;
     mod plugin_test;
+    mod retention;
     mod replay;
     mod sinks;
     mod stock;

@@ -117,6 +117,11 @@ const ROWS: &[Row] = &[
         Tests(&["--test", "crash"], &["crash::swaps::"]),
         ["50 swaps", "1,000 swaps, 200 with a kill"],
     ),
+    row(
+        "R27",
+        Tests(&["--test", "crash"], &["crash::cleaning::"]),
+        ["12 kills", "200 rounds of 12 kills"],
+    ),
     bomb("B1", &["plugins::bombs::b01_"], BOMB),
     bomb("B2", &["plugins::bombs::b02_"], BOMB),
     bomb("B3", &["plugins::bombs::b03_"], BOMB),

@@ -36,7 +36,8 @@ Examples:
         /// [default: kept for ever].
         #[arg(long, value_name = "N")]
         retention_ms: Option<u64>,
-        /// Bytes of a partition beyond which its oldest segments go [default: any size].
+        /// Bytes that a partition keeps: its oldest segments go as long as so much is left
+        /// [default: any size].
         #[arg(long, value_name = "N")]
         retention_bytes: Option<u64>,
         /// What becomes of old events: delete (by age and size), compact (of each key the last stays), or
@@ -70,7 +71,7 @@ Examples:
         /// Milliseconds from when an event was stored until it may go, or `none`.
         #[arg(long, value_name = "N", value_parser = limit)]
         retention_ms: Option<Limit>,
-        /// Bytes of a partition beyond which its oldest segments go, or `none`.
+        /// Bytes that a partition keeps, or `none`.
         #[arg(long, value_name = "N", value_parser = limit)]
         retention_bytes: Option<Limit>,
         /// delete, compact, or compact,delete.
@@ -277,7 +278,7 @@ fn kept(topic: &TopicDescription) -> String {
         topic.retention_ms.map_or("for ever".to_owned(), |ms| format!("{} ms", thousands(ms)));
     let by_size = topic
         .retention_bytes
-        .map_or("any size".to_owned(), |limit| format!("up to {} a partition", bytes(limit)));
+        .map_or("any size".to_owned(), |limit| format!("the last {} of a partition", bytes(limit)));
     let segment = topic
         .segment_bytes
         .map_or(String::new(), |limit| format!(", in segments of {}", bytes(limit)));
@@ -373,7 +374,7 @@ mod tests {
         expect![[r#"
             topic       flights (id 1)
             durability  durable
-            kept        for ever, up to 1.0 GiB a partition
+            kept        for ever, the last 1.0 GiB of a partition
 
             PARTITION  EARLIEST   NEXT   STORED  CHAIN  ACCEPTED  DROPPED  REJECTED  FAULTED  KEPT  OUTBOX  LOST  STATE
                     0         0  9,531  1.3 MiB     r2     9,531        0       469        0   469      12     3  serving

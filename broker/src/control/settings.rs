@@ -17,6 +17,7 @@ impl Control {
         let _changing = self.changing.lock().await;
         let id = held.record.id;
         let catalog = self.registry.record(CatalogChange::TopicChanged { id, settings }).await?;
+        self.cleaner.settings_changed();
         let topic = self.topics.router.topic(name)?;
         describe(&catalog, &topic).ok_or_else(|| no_topic(name))
     }

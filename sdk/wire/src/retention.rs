@@ -33,8 +33,8 @@ pub struct Retention {
     pub cleanup: Cleanup,
     /// Ms from when an event was stored until it may go; `None` keeps it. Kafka's `retention.ms`.
     pub ms: Option<u64>,
-    /// Bytes of a partition beyond which the oldest segments go; `None` is any size. Kafka's
-    /// `retention.bytes`.
+    /// Bytes that a partition keeps: the oldest segments go as long as so much is left; `None` is any
+    /// size. Kafka's `retention.bytes`.
     pub bytes: Option<u64>,
     /// Bytes of a segment, which goes as a whole; `None` is 64 MiB. Kafka's `segment.bytes`.
     pub segment_bytes: Option<u64>,

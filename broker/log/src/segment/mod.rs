@@ -16,9 +16,9 @@ mod sync;
 mod state;
 mod walk;
 mod snapshot;
+mod index;
 mod files;
 mod mark;
-mod index;
 
 use std::io;
 use std::path::{Path, PathBuf};

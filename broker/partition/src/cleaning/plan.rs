@@ -63,12 +63,15 @@ pub(super) fn plan(
     let mut bytes: u64 = live.iter().map(|stretch| stretch.bytes).sum();
     for stretch in live.iter().take_while(|stretch| stretch.is_sealed) {
         let is_old = |ms: u64| stretch.last_time.0.saturating_add(ms) <= now.0;
+        // As much as is asked for stays: what was just stored never goes for its own size.
+        let left = bytes - stretch.bytes;
+        let is_enough = |kept: u64| kept <= left;
         let goes = retention.removes()
-            && (retention.ms.is_some_and(is_old) || retention.bytes.is_some_and(|max| max < bytes));
+            && (retention.ms.is_some_and(is_old) || retention.bytes.is_some_and(is_enough));
         if !goes {
             break;
         }
-        bytes -= stretch.bytes;
+        bytes = left;
         plan.start = stretch.next_offset;
         plan.below = plan.below.max(stretch.end);
     }
@@ -139,9 +142,10 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_until_the_rest_is_small_enough() {
+    fn the_oldest_go_as_long_as_the_rest_is_enough() {
         assert_eq!(at(&delete(None, Some(60)), &stretches(0, 5), (0, 0), 0), "-");
-        assert_eq!(at(&delete(None, Some(59)), &stretches(0, 5), (0, 0), 0), "10 10 false");
+        assert_eq!(at(&delete(None, Some(51)), &stretches(0, 5), (0, 0), 0), "-");
+        assert_eq!(at(&delete(None, Some(50)), &stretches(0, 5), (0, 0), 0), "10 10 false");
         assert_eq!(at(&delete(None, Some(30)), &stretches(0, 5), (0, 0), 0), "30 30 false");
         assert_eq!(at(&delete(None, Some(0)), &stretches(0, 5), (0, 0), 0), "50 50 false");
     }
