@@ -12,10 +12,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod mailer;
+pub mod loopback;
 mod smtp;
 mod letter;
 mod template;
-pub mod loopback;
 
 pub use letter::Recipient;
 pub use mailer::{Mailer, MailerOptions};

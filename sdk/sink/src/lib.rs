@@ -17,8 +17,9 @@
 
 mod program;
 mod config_file;
-mod sink;
+mod crew;
 mod worker;
+mod sink;
 mod tries;
 mod unconfirmed;
 mod dead_letter;
