@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use prost::Message;
 use tokio::runtime::Builder;
+use weir_log::commit::Stored;
 use weir_log::commit::{Consumed, Identity, Kind, Produced, SideEvent, StateChange, StateValue};
 use weir_log::segment::{Machine, Options, SegmentLog};
-use weir_log::{Commit, PartitionLog};
+use weir_log::{Cleaning, Commit, PartitionLog, Sieve, Stretch};
+use weir_views::partition::PartitionView;
 use weir_wire::ids::{
     ChainRevision, GroupName, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId,
     ResetEpoch, Sequence, Timestamp, TopicId, TopicName,
@@ -25,11 +27,27 @@ fn main() -> Outcome {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR"));
     let seeds = Seeds { corpus: fuzz.join("corpus") };
     seeds.batches(&fuzz.join("../sdk/wire/golden"))?;
-    Builder::new_current_thread().build()?.block_on(seeds.logs())?;
+    let runtime = Builder::new_current_thread().build()?;
+    runtime.block_on(seeds.logs())?;
+    runtime.block_on(seeds.snapshots())?;
     seeds.frames()?;
     seeds.checkpoints()?;
     seeds.texts()?;
     seeds.components(&fuzz.join("../plugins/probes"))
+}
+
+/// Leaves everything but effects.
+#[derive(Debug)]
+struct All;
+
+impl Sieve for All {
+    fn wants(&self, _: &Stretch) -> bool {
+        true
+    }
+
+    fn keep(&mut self, stored: Stored) -> Result<Option<Commit>, String> {
+        Ok(Some(stored.commit))
+    }
 }
 
 struct Seeds {
@@ -64,6 +82,48 @@ impl Seeds {
             let bomb = builder.finish(compression);
             if bomb.len() < 32 << 10 {
                 self.put("record_batch", &format!("bomb-{number}"), &[&bomb])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The head of a snapshot that names clean segments, and a small view.
+    async fn snapshots(&self) -> Outcome {
+        let folder = tempfile::tempdir()?;
+        let identity = Identity { topic: TopicId(7), partition: PartitionId(3) };
+        let options =
+            Options { segment_bytes: 1_000, index_interval_bytes: 300, ..Options::default() };
+        let log = SegmentLog::open(&Machine::real(), folder.path(), identity, options)?;
+        for at in 1..9 {
+            let data = batch(&[5, 9, 7], Compression::None);
+            let first = Offset((at - 1) * 3);
+            let none = Commit::empty(Kind::Batch, Timestamp(at), ChainRevision(0), first);
+            let (events, max_timestamp) = (3, Timestamp(9));
+            let verdicts = Verdicts::all_accepted(events);
+            let commit = Commit { events, max_timestamp, verdicts, data, ..none };
+            log.append(Position(at), vec![commit]).await?;
+            log.tail().wait_for(|tail| Position(at) < tail.position).await?;
+        }
+        let mut view = PartitionView::restore(None);
+        let sealed = log.stretches().into_iter().rfind(|stretch| stretch.is_sealed);
+        let below = sealed.ok_or("no stretch is sealed")?.end;
+        for stored in log.read(Position(0), usize::MAX).await? {
+            if stored.position < below {
+                view.apply(stored.position, &stored.commit);
+            }
+        }
+        self.put("snapshot", "view", &[&view.pack().concat()])?;
+        let (view, note) = (view.pack(), Bytes::from_static(b"{}"));
+        let cleaning = Cleaning { below, start: Offset(0), view, note, sieve: Box::new(All) };
+        log.clean(cleaning).await?;
+        for file in fs::read_dir(folder.path())? {
+            let path = file?.path();
+            if path.extension().is_some_and(|ending| ending == "snapshot") {
+                let bytes = fs::read(&path)?;
+                let count =
+                    |at: usize| bytes[at..at + 4].iter().rev().fold(0, |n, b| n << 8 | *b as usize);
+                let head = 80 + count(56) + count(60) * 52;
+                self.put("snapshot", "head", &[&bytes[..head]])?;
             }
         }
         Ok(())

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use kafka_protocol::records::RecordBatchDecoder;
 use libfuzzer_sys::fuzz_target;
 use weir_fuzz::{bounded, seal};
-use weir_wire::record_batch::{BatchBuilder, BatchLimits, Event, RecordBatch, Records};
+use weir_wire::record_batch::{BatchBuilder, BatchLimits, Event, RecordBatch, Records, sieve};
 
 fuzz_target!(|input: &[u8]| {
     let mut row = Bytes::copy_from_slice(input);
     bounded(|| {
         while let Ok(Some(batch)) = RecordBatch::split_first(&mut row) {
-            let _ = batch.open(&BatchLimits::default());
+            let _ = batch.open_stored(&BatchLimits::default());
         }
     });
     let mut sealed = input.to_vec();
@@ -39,7 +39,23 @@ fn open(bytes: Bytes) -> Option<(RecordBatch, Vec<Event>)> {
     let rebuilt = RecordBatch::parse(builder.finish(batch.header().compression));
     let rebuilt = rebuilt.expect("a built batch is one").open(&STORED).expect("and can be opened");
     assert!(walk(&rebuilt) == events, "a batch built anew has the same events");
+    thin_out(&batch, &events);
     Some((batch, events))
+}
+
+/// With every third event taken out, the others are as they were.
+fn thin_out(batch: &RecordBatch, events: &[Event]) {
+    let stays = |delta: u32| delta % 3 != 1;
+    let kept =
+        sieve(batch, &STORED, |record| stays(record.offset_delta)).expect("it can be opened");
+    let kept = kept.map(|bytes| RecordBatch::parse(bytes).expect("what is left is a batch"));
+    let left: Vec<Event> = kept.map_or(Vec::new(), |kept| {
+        assert_eq!(kept.header().base_offset, batch.header().base_offset);
+        assert_eq!(kept.header().last_offset_delta, batch.header().last_offset_delta);
+        walk(&kept.open_stored(&STORED).expect("and can be opened"))
+    });
+    let expected = (0..).zip(events).filter(|(delta, _)| stays(*delta)).map(|(_, event)| event);
+    assert!(left.iter().eq(expected), "another event went");
 }
 
 /// Built anew, a batch may be a little longer than it was.

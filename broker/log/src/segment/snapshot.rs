@@ -88,7 +88,8 @@ impl Head {
 
     /// Bytes of the whole file.
     pub(super) fn file_bytes(&self) -> u64 {
-        self.head_bytes() as u64 + self.pieces_bytes() + CRC_BYTES as u64
+        // Lengths that no file has are an answer, too: what was read is compared with the file's.
+        self.pieces_bytes().saturating_add((self.head_bytes() + CRC_BYTES) as u64)
     }
 
     fn head_bytes(&self) -> usize {
@@ -277,4 +278,27 @@ pub(super) fn read_view(head: &Head, file: &dyn DiskFile) -> Result<Vec<Bytes>, 
         pieces.push(rest.split_to(length));
     }
     Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::fixture::IDENTITY;
+
+    /// Found by `fuzz/`: the length of the file was counted beyond 64 bits.
+    #[test]
+    fn a_head_that_speaks_of_more_bytes_than_there_are_is_refused() {
+        let chain = Chain::behind(IDENTITY, Position(3), Offset(5), Timestamp(7), 9);
+        let head = Head {
+            view_bytes: u64::MAX,
+            ..Head::new(Generation(1), chain, Offset(0), Bytes::new(), Vec::new(), &[])
+        };
+        let bytes = head.encode(IDENTITY);
+        for length in [0, bytes.len() as u64, u64::MAX - 1] {
+            assert!(Head::decode(&bytes, length, IDENTITY).is_err(), "{length}");
+        }
+        let whole = Head { view_bytes: 12, ..head };
+        let read = Head::decode(&whole.encode(IDENTITY), whole.file_bytes(), IDENTITY);
+        assert_eq!(read, Ok(whole));
+    }
 }

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{BatchBuilder, BatchError, BatchLimits, Record, RecordBatch, stamp};
-use crate::ids::Offset;
+use super::{BatchBuilder, BatchError, BatchLimits, Record, RecordBatch};
 
 /// The batch with those of its records for which `keeps` holds, in the same compression; the very
 /// bytes if that is all of them, `None` if it is none.
@@ -34,8 +33,10 @@ pub fn sieve(
     }
     builder.end_at(header.last_offset_delta);
     let mut bytes = Vec::from(builder.finish(header.compression));
-    let base_offset = Offset(header.base_offset.unsigned_abs());
-    stamp(&mut bytes, base_offset, header.leader_epoch.unsigned_abs());
+    // Outside of the CRC: the log's stamps stay as they are.
+    for stamp in [0..8, 12..16] {
+        bytes[stamp.clone()].copy_from_slice(&batch.bytes()[stamp]);
+    }
     Ok(Some(bytes.into()))
 }
 
@@ -44,8 +45,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::Timestamp;
-    use crate::record_batch::{Compression, Event};
+    use crate::ids::{Offset, Timestamp};
+    use crate::record_batch::{Compression, Event, stamp};
 
     const LIMITS: BatchLimits = BatchLimits {
         batch_bytes_max: 1 << 20,
