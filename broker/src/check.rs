@@ -365,7 +365,7 @@ fn side_events(catalog: &Catalog, sources: &[Source], arrived: &Arrived, finding
         });
         if let Some((ordinal, target)) = missing {
             findings.notes.push(format!(
-                "{}: side event {ordinal} is not in {target}, where it was brought: the topic refused it, or was created again since, or lost it",
+                "{}: side event {ordinal} is not in {target}, where it was brought: the topic refused it, or keeps it no longer, or was created again since, or lost it",
                 source.name
             ));
         }

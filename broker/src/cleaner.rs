@@ -55,7 +55,12 @@ impl Cleaner {
                     if *stop.borrow() {
                         return;
                     }
-                    if let Ok(partition) = partition {
+                    // One that stands still says so elsewhere.
+                    let stands =
+                        |partition: &Partition| partition.snapshot().borrow().stopped.is_some();
+                    if let Ok(partition) = partition
+                        && !stands(partition)
+                    {
                         self.clean_partition(&topic, number, partition, &retention).await;
                     }
                 }

@@ -38,18 +38,8 @@ fn cleaned_and_killed_again_and_again() {
 fn round(row: &mut Row, rng: &mut fastrand::Rng) {
     let mut broker = Broker::for_crashes();
     broker.start_again();
-    let config = json!({ "limit": LIMIT, "key": "event", "time": "event", "notice": "notices" });
-    broker.done([
-        "topic",
-        "create",
-        "flights",
-        "--partitions",
-        "2",
-        "--retention-bytes",
-        "200000",
-        "--retention-ms",
-        "1000",
-    ]);
+    let settings = ["--partitions", "2", "--retention-bytes", "200000", "--retention-ms", "1000"];
+    flights::under_the_rule(&broker, LIMIT, &settings);
     broker.done([
         "topic",
         "create",
@@ -60,18 +50,6 @@ fn round(row: &mut Row, rng: &mut fastrand::Rng) {
         "compact",
         "--segment-bytes",
         "65536",
-    ]);
-    broker.done(["topic", "create", "notices"]);
-    broker.done(["plugin", "push", "daily-limit", flights::daily_limit().to_str().unwrap()]);
-    broker.done([
-        "plugin",
-        "bind",
-        "flights",
-        "daily-limit",
-        "--emit",
-        "notices",
-        "--config",
-        &config.to_string(),
     ]);
     let lines = flights::lines();
     let expected = rule::daily_limit(&lines, LIMIT);
@@ -168,11 +146,7 @@ fn round(row: &mut Row, rng: &mut fastrand::Rng) {
     assert_eq!(found, last_of, "who reads a compacted topic knows the last of each key");
     assert!(read < keyed.len(), "nothing was compacted");
 
-    broker.wait_until("every notice is in its topic", || {
-        let topic = broker.done(["topic", "describe", "flights", "--json"]).json();
-        let partitions = topic["partitions"].as_array().unwrap().clone();
-        partitions.iter().all(|partition| partition["outbox_pending"] == 0)
-    });
+    flights::wait_for_notices(&broker);
     assert_eq!(consume(&broker, "notices").len(), expected.over.len());
     broker.stop();
     let check = broker.weir(["check", broker.data_dir().to_str().unwrap()]);

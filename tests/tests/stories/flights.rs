@@ -73,7 +73,8 @@ fn check(story: Story) {
     let lines = flights::lines();
     let expected = rule::daily_limit(&lines, story.limit);
     let mut broker = Broker::start();
-    prepare(&broker, story);
+    let partitions = story.partitions.to_string();
+    flights::under_the_rule(&broker, story.limit, &["--partitions", &partitions]);
 
     let halves = lines.split_at(lines.len() / 2);
     let mut answers = publish(&broker, story, halves.0);
@@ -87,25 +88,6 @@ fn check(story: Story) {
     check_notices(&broker, &expected);
     broker.stop();
     check_segments(&broker, story, &expected);
-}
-
-fn prepare(broker: &Broker, story: Story) {
-    let partitions = story.partitions.to_string();
-    let config =
-        json!({ "limit": story.limit, "key": "event", "time": "event", "notice": "notices" });
-    broker.done(["topic", "create", "flights", "--partitions", &partitions]);
-    broker.done(["topic", "create", "notices"]);
-    broker.done(["plugin", "push", "daily-limit", flights::daily_limit().to_str().unwrap()]);
-    broker.done([
-        "plugin",
-        "bind",
-        "flights",
-        "daily-limit",
-        "--emit",
-        "notices",
-        "--config",
-        &config.to_string(),
-    ]);
 }
 
 /// Publishes lines and gives the refused ones, counted from 1, with their codes.
@@ -193,14 +175,7 @@ fn check_consumed(broker: &Broker, story: Story, expected: &rule::Expected) {
 
 /// One notice per aircraft and day that went over, and no other.
 fn check_notices(broker: &Broker, expected: &rule::Expected) {
-    broker.wait_until("every notice is in its topic", || {
-        let topic = broker.done(["topic", "describe", "flights", "--json"]).json();
-        topic["partitions"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|partition| partition["outbox_pending"] == 0)
-    });
+    flights::wait_for_notices(broker);
     let notices =
         broker.done(["consume", "notices", "--from", "earliest", "--until-end"]).json_lines();
     let mut over = BTreeSet::new();

@@ -5,30 +5,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use weir_tests::broker::Broker;
 use weir_tests::{flights, rule, segments};
 
 const LIMIT: u64 = 2;
-
-fn prepare(broker: &Broker, settings: &[&str]) {
-    let config = json!({ "limit": LIMIT, "key": "event", "time": "event", "notice": "notices" });
-    let create = ["topic", "create", "flights", "--partitions", "2"];
-    broker.done(create.iter().chain(settings));
-    broker.done(["topic", "create", "notices"]);
-    broker.done(["plugin", "push", "daily-limit", flights::daily_limit().to_str().unwrap()]);
-    let config = config.to_string();
-    broker.done([
-        "plugin",
-        "bind",
-        "flights",
-        "daily-limit",
-        "--emit",
-        "notices",
-        "--config",
-        &config,
-    ]);
-}
 
 /// Publishes lines; gives the refused ones, counted from 1, with their codes.
 fn publish(broker: &Broker, lines: &[String]) -> BTreeMap<u64, String> {
@@ -90,7 +71,7 @@ fn the_rule_counts_on_when_the_events_it_counted_are_gone() {
     let lines = flights::lines();
     let expected = rule::daily_limit(&lines, LIMIT);
     let mut broker = Broker::start();
-    prepare(&broker, &["--retention-bytes", "100000"]);
+    flights::under_the_rule(&broker, LIMIT, &["--partitions", "2", "--retention-bytes", "100000"]);
     let mut refused = BTreeMap::new();
     // Published in pieces that end in the middle of days, cleaned and killed in between.
     let mut published = 0;
@@ -133,9 +114,7 @@ fn the_rule_counts_on_when_the_events_it_counted_are_gone() {
         let all: Vec<_> = (first.as_u64().unwrap()..end.as_u64().unwrap()).collect();
         assert_eq!(offsets, all);
     }
-    broker.wait_until("every notice is in its topic", || {
-        sum(&describe(&broker), "outbox_pending") == 0
-    });
+    flights::wait_for_notices(&broker);
     let notices = broker.done(["consume", "notices", "--from", "earliest", "--until-end"]);
     assert_eq!(notices.json_lines().len(), expected.over.len());
 
@@ -153,7 +132,7 @@ fn the_rule_counts_on_when_the_events_it_counted_are_gone() {
 #[test]
 fn events_go_by_age_without_being_asked_and_the_setting_can_be_changed() {
     let broker = Broker::start();
-    prepare(&broker, &[]);
+    flights::under_the_rule(&broker, LIMIT, &["--partitions", "2"]);
     publish(&broker, &flights::lines()[..2_000]);
     let before = describe(&broker);
     assert_eq!(sum(&before, "earliest"), 0);
@@ -253,7 +232,7 @@ fn a_compacted_topic_keeps_the_last_event_of_each_key_through_kills() {
 #[test]
 fn a_deleted_topic_gives_its_room_back() {
     let broker = Broker::start();
-    prepare(&broker, &["--retention-bytes", "100000"]);
+    flights::under_the_rule(&broker, LIMIT, &["--partitions", "2", "--retention-bytes", "100000"]);
     publish(&broker, &flights::lines()[..3_000]);
     broker.done(["topic", "clean", "flights"]);
     let folder = folder_of(&broker, 0);

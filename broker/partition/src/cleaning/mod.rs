@@ -78,7 +78,11 @@ pub(crate) async fn clean(
     blocking: &Blocking,
 ) -> Result<Option<Cleaned>, CleaningError> {
     if log.stretches().last().is_some_and(|active| is_to_be_sealed(retention, active, now)) {
-        log.seal().await?;
+        match log.seal().await {
+            // What is sealed already may still go, and make room.
+            Ok(()) | Err(AppendError::Full) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     let stretches = log.stretches();
     let Some(mut plan) = plan(retention, &stretches, log.earliest(), now) else {
