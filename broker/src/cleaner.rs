@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, watch};
-use weir_partition::Partition;
+use weir_partition::{Partition, When};
 use weir_wire::admin::PartitionCleaned;
 use weir_wire::ids::PartitionId;
 use weir_wire::retention::Retention;
@@ -61,7 +61,8 @@ impl Cleaner {
                     if let Ok(partition) = partition
                         && !stands(partition)
                     {
-                        self.clean_partition(&topic, number, partition, &retention).await;
+                        self.clean_partition(&topic, number, partition, &retention, When::Due)
+                            .await;
                     }
                 }
             }
@@ -79,7 +80,9 @@ impl Cleaner {
         let mut cleaned = Vec::new();
         for (number, partition) in (0..).map(PartitionId).zip(&topic.partitions) {
             cleaned.push(match partition {
-                Ok(partition) => self.clean_partition(topic, number, partition, &retention).await,
+                Ok(partition) => {
+                    self.clean_partition(topic, number, partition, &retention, When::Now).await
+                }
                 Err(fault) => PartitionCleaned {
                     partition: number,
                     bytes_before: 0,
@@ -98,10 +101,11 @@ impl Cleaner {
         number: PartitionId,
         partition: &Partition,
         retention: &Retention,
+        when: When,
     ) -> PartitionCleaned {
         let _turn = self.turn.lock().await;
         let stored = partition.log().stored_bytes();
-        let result = partition.clean(retention).await;
+        let result = partition.clean(retention, when).await;
         let (before, after) = match &result {
             Ok(Some(cleaned)) => (cleaned.before, cleaned.after),
             Ok(None) | Err(_) => (stored, partition.log().stored_bytes()),

@@ -24,7 +24,7 @@ use crate::admission::Place;
 use crate::answer::Answer;
 use crate::batch::Batch;
 use crate::chain::Chain;
-use crate::cleaning::{Cleaned, CleaningError, clean};
+use crate::cleaning::{Cleaned, CleaningError, When, clean};
 use crate::migration::Trial;
 use crate::recall::read_one;
 use crate::replay::{ReplayError, replay};
@@ -236,8 +236,12 @@ impl Partition {
     /// Keeps the log as small as `retention` asks; `None` if there was nothing to do. Beside everything
     /// else that goes on here; whoever asks does so for one partition at a time, since what it folds takes
     /// as much memory as the partition's view.
-    pub async fn clean(&self, retention: &Retention) -> Result<Option<Cleaned>, CleaningError> {
-        clean(&*self.log, retention, (self.clock)(), &self.blocking).await
+    pub async fn clean(
+        &self,
+        retention: &Retention,
+        when: When,
+    ) -> Result<Option<Cleaned>, CleaningError> {
+        clean(&*self.log, retention, (self.clock)(), when, &self.blocking).await
     }
 
     /// How far groups had come, as this partition's commits say, when it was opened.

@@ -32,7 +32,7 @@ pub use answer::Answer;
 pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber, Source};
 pub use bench::{Bench, Judged};
 pub use chain::{Chain, Judge, Link};
-pub use cleaning::{Cleaned, CleaningError, TOMBSTONE_MS, segment_bytes};
+pub use cleaning::{Cleaned, CleaningError, TOMBSTONE_MS, When, segment_bytes};
 pub use door::{OpenError, Partition, PartitionOptions, Pending};
 pub use meter::Meter;
 pub use migration::Trial;

@@ -81,7 +81,7 @@ Examples:
         #[arg(long, value_name = "N", value_parser = limit)]
         segment_bytes: Option<Limit>,
     },
-    /// Remove now what a topic's settings do not keep; the broker does it by itself every few seconds.
+    /// Remove now what a topic's settings do not keep; by itself the broker does so when it is worth it.
     #[command(after_help = "Example:\n  weir topic clean clicks")]
     Clean {
         /// Which.

@@ -19,8 +19,8 @@ use weir_wire::ids::{Position, Timestamp};
 use weir_wire::retention::Retention;
 
 use crate::replay::{ReplayError, beginning};
-pub use plan::segment_bytes;
 use plan::{Plan, is_to_be_sealed, plan};
+pub use plan::{When, segment_bytes};
 use sieve::{Latest, Remains, TooMany};
 
 /// Bytes of commits read at once: what one turn folds before others get the thread.
@@ -75,9 +75,10 @@ pub(crate) async fn clean(
     log: &dyn PartitionLog,
     retention: &Retention,
     now: Timestamp,
+    when: When,
     blocking: &Blocking,
 ) -> Result<Option<Cleaned>, CleaningError> {
-    if log.stretches().last().is_some_and(|active| is_to_be_sealed(retention, active, now)) {
+    if log.stretches().last().is_some_and(|active| is_to_be_sealed(retention, active, now, when)) {
         match log.seal().await {
             // What is sealed already may still go, and make room.
             Ok(()) | Err(AppendError::Full) => {}
@@ -85,7 +86,7 @@ pub(crate) async fn clean(
         }
     }
     let stretches = log.stretches();
-    let Some(mut plan) = plan(retention, &stretches, log.earliest(), now) else {
+    let Some(mut plan) = plan(retention, &stretches, log.earliest(), now, when) else {
         return Ok(None);
     };
     let before = log.stored_bytes();

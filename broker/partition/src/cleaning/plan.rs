@@ -21,6 +21,15 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 /// How long a segment grows at least, where a short retention asks for shorter ones.
 const SEGMENT_MS_MIN: u64 = 1_000;
 
+/// Whether a cleaning is worth its cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Only if it is due.
+    Due,
+    /// Whatever it costs: an operator asks for it.
+    Now,
+}
+
 /// Bytes after which a topic's segment is followed by the next.
 pub fn segment_bytes(retention: &Retention) -> u64 {
     let asked = retention.segment_bytes.unwrap_or(SEGMENT_BYTES);
@@ -29,13 +38,19 @@ pub fn segment_bytes(retention: &Retention) -> u64 {
 }
 
 /// Whether the stretch that is appended to should end, so that it can be cleaned when its time comes.
-pub(super) fn is_to_be_sealed(retention: &Retention, active: &Stretch, now: Timestamp) -> bool {
+pub(super) fn is_to_be_sealed(
+    retention: &Retention,
+    active: &Stretch,
+    now: Timestamp,
+    when: When,
+) -> bool {
     let is_large = segment_bytes(retention) <= active.bytes;
     let is_old = retention.removes().then_some(retention.ms).flatten().is_some_and(|ms| {
         (ms / STEPS).max(SEGMENT_MS_MIN) <= now.0.saturating_sub(active.first_time.0)
     });
     let has_events = active.first_offset < active.next_offset;
-    has_events && (is_large || is_old)
+    let keeps_less = retention.compacts() || retention.ms.is_some() || retention.bytes.is_some();
+    has_events && (is_large || is_old || (when == When::Now && keeps_less))
 }
 
 /// What a cleaning is to do.
@@ -56,6 +71,7 @@ pub(super) fn plan(
     stretches: &[Stretch],
     (cleaned, start): (Position, Offset),
     now: Timestamp,
+    when: When,
 ) -> Option<Plan> {
     let mut plan = Plan { below: cleaned, start, compacts: false };
     // What holds nothing but what producers may still ask for is no event's.
@@ -82,7 +98,7 @@ pub(super) fn plan(
             stays.clone().filter(|of| of.is_clean == is_clean).map(|of| of.bytes).sum()
         };
         let (clean, dirty) = (sum(true), sum(false));
-        if 0 < dirty && clean <= dirty {
+        if 0 < dirty && (clean <= dirty || when == When::Now) {
             plan.compacts = true;
             plan.below =
                 stays.clone().next_back().map_or(plan.below, |last| plan.below.max(last.end));
@@ -121,7 +137,7 @@ mod tests {
     /// "below start compacts" of the plan at `now` seconds.
     fn at(retention: &Retention, stretches: &[Stretch], from: (u64, u64), now: u64) -> String {
         let from = (Position(from.0), Offset(from.1));
-        let plan = plan(retention, stretches, from, Timestamp(now * 1_000));
+        let plan = plan(retention, stretches, from, Timestamp(now * 1_000), When::Due);
         plan.map_or("-".into(), |plan| format!("{} {} {}", plan.below, plan.start, plan.compacts))
     }
 
@@ -164,6 +180,9 @@ mod tests {
         assert_eq!(at(&compact, &stretches(0, 1), (0, 0), 9), "10 0 true");
         assert_eq!(at(&compact, &stretches(3, 5), (30, 0), 9), "-");
         assert_eq!(at(&compact, &stretches(3, 6), (30, 0), 9), "60 0 true");
+        let from = (Position(30), Offset(0));
+        let asked = plan(&compact, &stretches(3, 5), from, Timestamp(0), When::Now);
+        assert_eq!(asked.map(|plan| plan.below), Some(Position(50)), "an operator does not wait");
         // Its time to go is not asked for.
         let compact = Retention { ms: Some(1), ..compact };
         assert_eq!(at(&compact, &stretches(3, 5), (30, 0), 9), "-");
@@ -188,10 +207,15 @@ mod tests {
             ..stretches(0, 0)[0]
         };
         let by_time = delete(Some(80_000), None);
-        assert!(!is_to_be_sealed(&by_time, &active(5_000, 1), Timestamp(14_999)));
-        assert!(is_to_be_sealed(&by_time, &active(5_000, 1), Timestamp(15_000)));
-        assert!(is_to_be_sealed(&by_time, &active(5_000, 64 << 20), Timestamp(0)));
+        assert!(!is_to_be_sealed(&by_time, &active(5_000, 1), Timestamp(14_999), When::Due));
+        assert!(is_to_be_sealed(&by_time, &active(5_000, 1), Timestamp(15_000), When::Due));
+        assert!(is_to_be_sealed(&by_time, &active(5_000, 64 << 20), Timestamp(0), When::Due));
         let empty = Stretch { next_offset: Offset(0), ..active(0, 100) };
-        assert!(!is_to_be_sealed(&by_time, &empty, Timestamp(u64::MAX)));
+        let at_once = |retention: &Retention| {
+            is_to_be_sealed(retention, &active(0, 1), Timestamp(0), When::Now)
+        };
+        assert!(at_once(&by_time));
+        assert!(!at_once(&Retention::default()), "nothing would come of it");
+        assert!(!is_to_be_sealed(&by_time, &empty, Timestamp(u64::MAX), When::Due));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use weir_log::PartitionLog;
-use weir_partition::{Chain, TOMBSTONE_MS};
+use weir_partition::{Chain, TOMBSTONE_MS, When};
 use weir_wire::ids::{ChainRevision, Offset};
 use weir_wire::record_batch::{BatchLimits, Event, RecordBatch};
 use weir_wire::retention::{Cleanup, Retention};
@@ -44,7 +44,7 @@ async fn retries_state_and_side_events_do_not_need_the_events() {
     assert_eq!(before[0], "@0, refused 2, @1 again");
     assert_eq!(before[5], "#1 notices");
     for round in 0..2 {
-        let cleaned = house.partition.clean(&NOTHING_STAYS).await.unwrap();
+        let cleaned = house.partition.clean(&NOTHING_STAYS, When::Due).await.unwrap();
         assert_eq!(cleaned.is_some(), round == 0, "the second time there is nothing to do");
         let start = ground.log.earliest().1;
         assert!(Offset(4) <= start, "{start}");
@@ -72,14 +72,14 @@ async fn what_nobody_may_ask_for_any_more_goes_with_the_next_cleaning() {
     let house = ground.open(counting(1, "a")).await;
     house.publish(numbered(7, 0), &["one", REFUSE]).await;
     house.publish(unnumbered(), &["x"]).await;
-    house.partition.clean(&NOTHING_STAYS).await.unwrap().unwrap();
+    house.partition.clean(&NOTHING_STAYS, When::Due).await.unwrap().unwrap();
     let left = |ground: &Ground| ground.log.stretches().iter().filter(|of| of.is_clean).count();
     assert_eq!(left(&ground), 1, "a verdict that may be asked for");
     ground.clock_ms.fetch_add(25 * 60 * 60 * 1_000, Ordering::Relaxed);
     for value in ["y", "z"] {
         house.publish(unnumbered(), &[value]).await;
     }
-    house.partition.clean(&NOTHING_STAYS).await.unwrap().unwrap();
+    house.partition.clean(&NOTHING_STAYS, When::Due).await.unwrap().unwrap();
     assert_eq!(left(&ground), 0, "past the horizon it is forgotten");
     assert_eq!(house.publish(numbered(7, 0), &["one", REFUSE]).await, "expired");
 }
@@ -145,7 +145,7 @@ async fn compaction_leaves_each_key_its_last_event_at_its_old_offset() {
         }
         let events: Vec<_> = events.iter().map(|(key, value)| (*key, value.as_deref())).collect();
         put(&house, &events).await;
-        let cleaned = house.partition.clean(&compact).await.unwrap();
+        let cleaned = house.partition.clean(&compact, When::Due).await.unwrap();
         cleanings += u32::from(cleaned.is_some());
         let found = stored(&ground).await;
         // Everything that must be there is, in order; what is there beyond is old or not clean yet.
@@ -174,7 +174,7 @@ async fn a_tombstone_outlives_what_it_buried_by_a_day() {
     put(&house, &[(Some("dead"), Some("alive"))]).await;
     put(&house, &[(Some("dead"), None)]).await;
     put(&house, &filler(0)).await;
-    house.partition.clean(&compact).await.unwrap().unwrap();
+    house.partition.clean(&compact, When::Due).await.unwrap().unwrap();
     let of_dead = |all: Vec<(u64, Option<String>, Option<String>)>| -> Vec<_> {
         all.into_iter().filter(|(_, key, _)| key.as_deref() == Some("dead")).collect()
     };
@@ -184,12 +184,12 @@ async fn a_tombstone_outlives_what_it_buried_by_a_day() {
     ground.clock_ms.fetch_add(TOMBSTONE_MS - 1, Ordering::Relaxed);
     put(&house, &filler(1)).await;
     put(&house, &filler(0)).await;
-    house.partition.clean(&compact).await.unwrap().unwrap();
+    house.partition.clean(&compact, When::Due).await.unwrap().unwrap();
     assert_eq!(of_dead(stored(&ground).await), tombstone);
     ground.clock_ms.fetch_add(1, Ordering::Relaxed);
     put(&house, &filler(1)).await;
     put(&house, &filler(0)).await;
-    house.partition.clean(&compact).await.unwrap().unwrap();
+    house.partition.clean(&compact, When::Due).await.unwrap().unwrap();
     assert_eq!(of_dead(stored(&ground).await), vec![], "and then goes");
 }
 

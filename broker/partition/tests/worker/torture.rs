@@ -24,7 +24,7 @@ use weir_log::commit::{Identity, Kind};
 use weir_log::memory::MemoryLog;
 use weir_log::planted::{Bug, plant};
 use weir_log::{Commit, PartitionLog};
-use weir_partition::{Answer, Batch, Mode, Origin, Partition, PartitionOptions, Source};
+use weir_partition::{Answer, Batch, Mode, Origin, Partition, PartitionOptions, Source, When};
 use weir_views::partition::PartitionView;
 use weir_views::store::{PartitionFold, Store};
 use weir_wire::admin::Durability;
@@ -569,7 +569,7 @@ impl Case {
     async fn clean(&mut self, dice: &mut Dice) {
         let bytes = [0, 600, 2_000][dice.roll(3) as usize];
         let retention = Retention { bytes: Some(bytes), ..Retention::default() };
-        let cleaned = soon(self.work.partition.clean(&retention)).await;
+        let cleaned = soon(self.work.partition.clean(&retention, When::Due)).await;
         match cleaned {
             Ok(_) => {}
             Err(error) => assert!(self.is_stopped, "{error}"),
