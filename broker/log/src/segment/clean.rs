@@ -7,10 +7,10 @@
 //! Promises: the rename is the moment: before it a crash leaves all as it was, behind it all is
 //! cleaned, and the next start removes what is too much. A failure before it harms nothing.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
+use bytes::Bytes;
 use tracing::{debug, warn};
 use weir_wire::ids::Position;
 
@@ -29,11 +29,21 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// whole segments makes room and may use all of it.
 const RESERVE_KEPT_SHARE: u64 = 2;
 
+/// What a cleaning begins with.
+struct Before {
+    /// Everything before its end.
+    segments: Vec<Arc<Index>>,
+    /// The end of all of it.
+    end: Chain,
+    /// The snapshot that is replaced.
+    head: Option<Arc<Head>>,
+}
+
 impl Shared {
     pub(super) fn clean(&self, cleaning: Cleaning) -> Result<(), CleanError> {
         let _turn = self.cleaning.lock().unwrap_or_else(PoisonError::into_inner);
         let Cleaning { below, start, view, note, mut sieve } = cleaning;
-        let (old, chain, before) = self.to_clean(below)?;
+        let Before { segments: old, end: chain, head: before } = self.to_clean(below)?;
         let start_before = before.as_ref().map_or_else(Default::default, |head| head.start);
         if start < start_before || chain.offset < start {
             let why = format!("offset {start} cannot be the first: {start_before} was");
@@ -47,35 +57,10 @@ impl Shared {
             .sum();
         self.find_room_to_clean(copied, view.iter().map(|piece| piece.len() as u64).sum())?;
 
-        let mut output = Output { log: self, generation, written: Vec::new(), open: None };
-        let thinned =
-            old.iter().try_for_each(|index| self.thin_out(index, &mut *sieve, &mut output));
-        let finished = thinned.and_then(|()| output.finish());
-        if let Err(error) = finished {
-            output.remove();
-            return Err(error);
-        }
-        let written = output.written;
-        // Before the snapshot has its name: it speaks of these.
-        if let Err(error) = self.disk().sync_folder(&self.folder) {
-            self.remove(written.iter().map(|index| index.name()));
-            return Err(failed(error));
-        }
+        let written = self.write_clean(&old, generation, &mut *sieve)?;
         let clean = written.iter().map(|index| Clean::of(index)).collect();
         let head = Head::new(generation, chain, start, note, clean, &view);
-        let named = snapshot::write(self.disk(), &self.folder, self.identity, &head, &view);
-        match named.map_err(failed) {
-            Ok(Ok(())) => {}
-            // It has its name, and nobody knows whether it will have it after a power cut.
-            Ok(Err(error)) => {
-                let why = format!("a snapshot could not be made durable: {error}");
-                return Err(CleanError::Stopped(self.stop(&mut self.state(), Stop::Broken(why))));
-            }
-            Err(error) => {
-                self.remove(written.iter().map(|index| index.name()));
-                return Err(error);
-            }
-        }
+        self.name_snapshot(&head, &view).inspect_err(|error| self.take_back(error, &written))?;
         for index in &written {
             let path = index.name().index_path(&self.folder);
             if let Err(error) = self.disk().write(&path, &index.encode(self.identity)) {
@@ -98,17 +83,52 @@ impl Shared {
         Ok(())
     }
 
-    /// The segments before `below`, the end of all of them, and the snapshot at hand.
-    #[expect(clippy::type_complexity, reason = "three things that are looked up under one lock")]
-    fn to_clean(
+    /// What is left of `old`, in segments that are durable, as are their names.
+    fn write_clean(
         &self,
-        below: Position,
-    ) -> Result<(VecDeque<Arc<Index>>, Chain, Option<Arc<Head>>), CleanError> {
+        old: &[Arc<Index>],
+        generation: Generation,
+        sieve: &mut dyn Sieve,
+    ) -> Result<Vec<Arc<Index>>, CleanError> {
+        let mut output = Output { log: self, generation, written: Vec::new(), open: None };
+        let written = old
+            .iter()
+            .try_for_each(|index| self.thin_out(index, sieve, &mut output))
+            .and_then(|()| output.finish())
+            .and_then(|()| self.disk().sync_folder(&self.folder).map_err(failed));
+        match written {
+            Ok(()) => Ok(output.written),
+            Err(error) => {
+                output.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// The moment at which the log is cleaned.
+    fn name_snapshot(&self, head: &Head, view: &[Bytes]) -> Result<(), CleanError> {
+        let named = snapshot::write(self.disk(), &self.folder, self.identity, head, view);
+        // Where it has its name, and nobody knows whether it will after a power cut, the log stops.
+        named.map_err(failed)?.map_err(|error| {
+            let why = format!("a snapshot could not be made durable: {error}");
+            CleanError::Stopped(self.stop(&mut self.state(), Stop::Broken(why)))
+        })
+    }
+
+    /// Removes what was written for a snapshot that did not get its name.
+    fn take_back(&self, error: &CleanError, written: &[Arc<Index>]) {
+        // One that may have it speaks of these: the next start finds out.
+        if matches!(error, CleanError::Failed(_)) {
+            self.remove(written.iter().map(|index| index.name()));
+        }
+    }
+
+    fn to_clean(&self, below: Position) -> Result<Before, CleanError> {
         let state = self.state();
         if let Some(stop) = &state.stopped {
             return Err(CleanError::Stopped(stop.clone()));
         }
-        let old: VecDeque<_> =
+        let old: Vec<_> =
             state.sealed.iter().take_while(|index| index.base < below).cloned().collect();
         let last = old.iter().rev().find(|index| index.generation.is_none());
         let end = last
@@ -118,7 +138,7 @@ impl Shared {
         let end = end.ok_or_else(|| {
             CleanError::Failed(format!("no sealed stretch that is durable ends at {below}"))
         })?;
-        Ok((old, end, state.snapshot.clone()))
+        Ok(Before { segments: old, end, head: state.snapshot.clone() })
     }
 
     fn find_room_to_clean(&self, copied: u64, view: u64) -> Result<(), CleanError> {
