@@ -48,7 +48,7 @@ impl Cleaner {
             }
             for topic in self.router.topics() {
                 let Some(retention) = self.retention(&topic) else { continue };
-                if !(retention.compacts() || retention.ms.is_some() || retention.bytes.is_some()) {
+                if retention.keeps_everything() {
                     continue;
                 }
                 for (number, partition) in (0..).map(PartitionId).zip(&topic.partitions) {

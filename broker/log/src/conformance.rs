@@ -219,6 +219,14 @@ impl Sieve for Odd {
 
 /// Cleans up to the last stretch that ends at `at_most` or before; gives its end.
 pub(crate) async fn clean_odd(log: &impl PartitionLog, at_most: u64, keeps: &[u64]) -> Position {
+    try_to_clean_odd(log, at_most, keeps).await.expect("it can be cleaned")
+}
+
+pub(crate) async fn try_to_clean_odd(
+    log: &impl PartitionLog,
+    at_most: u64,
+    keeps: &[u64],
+) -> Result<Position, CleanError> {
     let mut sealed = log.stretches().into_iter().filter(|stretch| stretch.is_sealed);
     let end = sealed.rfind(|stretch| stretch.end.0 <= at_most).expect("one is sealed");
     let cleaning = Cleaning {
@@ -228,8 +236,7 @@ pub(crate) async fn clean_odd(log: &impl PartitionLog, at_most: u64, keeps: &[u6
         note: Bytes::from_static(b"{}"),
         sieve: Box::new(Odd { keeps: keeps.iter().copied().map(Position).collect() }),
     };
-    log.clean(cleaning).await.expect("it can be cleaned");
-    end.end
+    log.clean(cleaning).await.map(|()| end.end)
 }
 
 /// Every offset that a consumer finds, from the start to the high watermark.

@@ -6,7 +6,7 @@
 //! a loss, and the log is refused: to go on would be to judge again what was answered.
 
 use weir_log::blocking::{Blocking, Interrupted};
-use weir_log::{PartitionLog, ReadError};
+use weir_log::{PartitionLog, ReadError, Snapshot};
 use weir_views::ViewError;
 use weir_views::checkpoint::Checkpoint;
 use weir_views::packed::Unpackable;
@@ -47,10 +47,10 @@ pub enum ReplayError {
 }
 
 /// The view at the log's earliest position: what its snapshot has, or nothing.
-pub(crate) async fn beginning(log: &dyn PartitionLog) -> Result<PartitionView, ReplayError> {
-    match log.snapshot().await? {
+pub(crate) fn beginning(snapshot: Option<&Snapshot>) -> Result<PartitionView, Unpackable> {
+    match snapshot {
         None => Ok(PartitionView::restore(None)),
-        Some(snapshot) => Ok(PartitionView::unpack(&snapshot.view)?),
+        Some(snapshot) => PartitionView::unpack(&snapshot.view),
     }
 }
 
@@ -84,7 +84,7 @@ pub(crate) async fn replay(
             let saved_to = saved.position();
             (PartitionView::restore(Some(saved)), saved_to)
         }
-        None => (beginning(log).await?, Position(0)),
+        None => (beginning(log.snapshot().await?.as_ref())?, Position(0)),
     };
     while view.next() < tail {
         for stored in log.read(view.next(), REPLAY_BYTES).await? {

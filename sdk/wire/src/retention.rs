@@ -51,6 +51,11 @@ impl Retention {
         self.cleanup != Cleanup::Delete
     }
 
+    /// Whether nothing ever goes.
+    pub fn keeps_everything(&self) -> bool {
+        !self.compacts() && self.ms.is_none() && self.bytes.is_none()
+    }
+
     /// Why these settings are none, in a sentence for the operator.
     pub fn check(&self) -> Result<(), String> {
         if self.ms.is_some_and(|ms| ms < RETENTION_MS_MIN) {

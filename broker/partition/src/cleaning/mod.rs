@@ -13,7 +13,7 @@ mod sieve;
 
 use serde::{Deserialize, Serialize};
 use weir_log::blocking::Blocking;
-use weir_log::{AppendError, CleanError, Cleaning, PartitionLog, Stretch};
+use weir_log::{AppendError, CleanError, Cleaning, PartitionLog, Snapshot, Stretch};
 use weir_views::partition::PartitionView;
 use weir_wire::ids::{Position, Timestamp};
 use weir_wire::retention::Retention;
@@ -90,11 +90,11 @@ pub(crate) async fn clean(
         return Ok(None);
     };
     let before = log.stored_bytes();
-    let mut note = match log.snapshot().await.map_err(ReplayError::from)? {
-        Some(snapshot) => serde_json::from_slice(&snapshot.note).unwrap_or_default(),
-        None => Note::default(),
-    };
-    let (view, latest) = fold(log, &mut plan, &stretches).await?;
+    let snapshot = log.snapshot().await.map_err(ReplayError::from)?;
+    let snapshot = snapshot.as_ref();
+    let note = snapshot.map(|snapshot| serde_json::from_slice(&snapshot.note).unwrap_or_default());
+    let mut note: Note = note.unwrap_or_default();
+    let (view, latest) = fold(log, snapshot, &mut plan, &stretches).await?;
     let mut remains = Remains::of(&view, plan.start);
     remains.latest = plan.compacts.then_some(latest);
     remains.tombstones_below = note.tombstones_below(now);
@@ -102,9 +102,7 @@ pub(crate) async fn clean(
         note.compacted_to(plan.below, now);
     }
     let note = serde_json::to_vec(&note).unwrap_or_default().into();
-    let packed = blocking.run(move || Ok::<_, std::convert::Infallible>(view.pack())).await;
-    let packed = packed.map_err(|why| CleanError::Failed(why.to_string()))?;
-    let view = packed.unwrap_or_else(|never| match never {});
+    let view = blocking.run(move || view.pack()).await.map_err(CleanError::from)?;
     let sieve = Box::new(remains);
     log.clean(Cleaning { below: plan.below, start: plan.start, view, note, sieve }).await?;
     Ok(Some(Cleaned { before, after: log.stored_bytes() }))
@@ -114,10 +112,11 @@ pub(crate) async fn clean(
 /// there are too many.
 async fn fold(
     log: &dyn PartitionLog,
+    snapshot: Option<&Snapshot>,
     plan: &mut Plan,
     stretches: &[Stretch],
 ) -> Result<(PartitionView, Latest), CleaningError> {
-    let mut view = beginning(log).await?;
+    let mut view = beginning(snapshot).map_err(ReplayError::from)?;
     let mut latest = Latest::default();
     let begin = view.next();
     while view.next() < plan.below {
@@ -125,7 +124,9 @@ async fn fold(
             if plan.below <= stored.position {
                 break;
             }
+            // The keys of what goes anyway bury nothing that stays.
             if plan.compacts
+                && plan.start <= stored.commit.first_offset
                 && let Err(TooMany) = latest.note(&stored.commit).map_err(CleaningError::Batch)?
             {
                 let ends = stretches.iter().map(|stretch| stretch.end);
@@ -139,7 +140,7 @@ async fn fold(
     }
     if plan.below < view.next() {
         // Rare: folded beyond the end before it was drawn nearer.
-        return Box::pin(fold(log, plan, stretches)).await;
+        return Box::pin(fold(log, snapshot, plan, stretches)).await;
     }
     Ok((view, latest))
 }

@@ -49,8 +49,7 @@ pub(super) fn is_to_be_sealed(
         (ms / STEPS).max(SEGMENT_MS_MIN) <= now.0.saturating_sub(active.first_time.0)
     });
     let has_events = active.first_offset < active.next_offset;
-    let keeps_less = retention.compacts() || retention.ms.is_some() || retention.bytes.is_some();
-    has_events && (is_large || is_old || (when == When::Now && keeps_less))
+    has_events && (is_large || is_old || (when == When::Now && !retention.keeps_everything()))
 }
 
 /// What a cleaning is to do.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
-use crate::conformance::{clean_odd, offsets, read_all};
+use crate::conformance::{clean_odd, offsets, read_all, try_to_clean_odd};
 use crate::simulated_disk::{Call, Fate};
 use crate::{CleanError, Stop};
 
@@ -57,18 +57,18 @@ async fn whatever_fails_and_whenever_it_stops_it_is_as_before_or_as_after() {
                 }
                 Fate::Done
             });
-            let cleaned = try_to_clean(&log, 18, &[4]).await;
+            let cleaned = try_to_clean_odd(&log, 18, &[4]).await;
             done = operations.load(Ordering::SeqCst) <= fails_at;
             disk.set_hook(|_| Fate::Done);
             match &cleaned {
-                Ok(()) => assert_eq!(seen(&log).await, after, "{fails_at}, {ends}"),
+                Ok(_) => assert_eq!(seen(&log).await, after, "{fails_at}, {ends}"),
                 // Nobody knows what is on the disk: only the next start does.
                 Err(CleanError::Stopped(stop)) => assert!(matches!(stop, Stop::Broken(_))),
                 Err(CleanError::Failed(_)) => {
                     assert_eq!(seen(&log).await, before, "{fails_at}, {ends}");
                     // And it can be tried again at once, whatever the attempt left lying about.
                     if ends == "kill" {
-                        try_to_clean(&log, 18, &[4]).await.unwrap();
+                        try_to_clean_odd(&log, 18, &[4]).await.unwrap();
                         assert_eq!(seen(&log).await, after);
                         went_on += 1;
                         continue;
@@ -107,21 +107,6 @@ async fn whatever_fails_and_whenever_it_stops_it_is_as_before_or_as_after() {
             return;
         }
     }
-}
-
-async fn try_to_clean(log: &SegmentLog, at_most: u64, keeps: &[u64]) -> Result<(), CleanError> {
-    let mut sealed = log.stretches().into_iter().filter(|stretch| stretch.is_sealed);
-    let end = sealed.rfind(|stretch| stretch.end.0 <= at_most).unwrap().end;
-    let cleaning = Cleaning {
-        below: end,
-        start: log.earliest().1,
-        view: vec![Bytes::from_static(b"all before"), Bytes::from(end.to_string())],
-        note: Bytes::from_static(b"{}"),
-        sieve: Box::new(crate::conformance::Odd {
-            keeps: keeps.iter().copied().map(Position).collect(),
-        }),
-    };
-    log.clean(cleaning).await
 }
 
 #[tokio::test]
