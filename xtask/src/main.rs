@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to people is what it does")]
 
 mod checks;
+mod bench;
 mod bindings;
 mod torture;
 mod codegen;
@@ -33,6 +34,8 @@ enum Chore {
     Layers,
     /// Crashes, power cuts and failing disks at the size of a release; writes tests/results/
     Torture(torture::Torture),
+    /// How fast weir is, beside its peers: builds the release programs and runs weir-bench
+    Bench(bench::Bench),
     /// Feeds hostile bytes to every decoder
     Fuzz {
         /// Names of files in fuzz/src/bin; all if none is given
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Chore::Lint => checks::run("lint", checks::LINT),
         Chore::Layers => layers::run(&root()),
         Chore::Torture(wanted) => torture::run(&wanted),
+        Chore::Bench(wanted) => bench::run(&wanted),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds, None),
         Chore::Codegen { check } => codegen::run(check).and_then(|()| bindings::run(check)),
         Chore::Guests { check } => guests::run(check),
