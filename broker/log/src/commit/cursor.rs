@@ -44,19 +44,11 @@ impl Cursor {
     }
 
     pub(super) fn varint(&mut self) -> Result<u64, Unreadable> {
-        let mut value = 0u64;
-        for at in 0..VARINT_BYTES_MAX {
-            let byte = self.u8()?;
-            // The tenth byte has room for one bit only.
-            if at + 1 == VARINT_BYTES_MAX && byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7F) << (7 * at);
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Unreadable::Invalid("a varint beyond 64 bits"))
+        let mut rest = &self.rest[..];
+        let value = varint(&mut rest)?;
+        let taken = self.rest.len() - rest.len();
+        self.rest.advance(taken);
+        Ok(value)
     }
 
     /// A varint that counts bytes or things: never more than there are bytes left, so that nobody
@@ -91,6 +83,37 @@ impl Cursor {
         let raw = self.varint()?;
         Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
     }
+}
+
+/// Takes a varint off the front of `rest`.
+#[inline]
+pub(super) fn varint(rest: &mut &[u8]) -> Result<u64, Unreadable> {
+    let mut value = 0u64;
+    for at in 0..VARINT_BYTES_MAX {
+        let Some((&byte, behind)) = rest.split_first() else {
+            return Err(Unreadable::Invalid("a part ends beyond the commit"));
+        };
+        // The tenth byte has room for one bit only.
+        if at + 1 == VARINT_BYTES_MAX && byte > 1 {
+            break;
+        }
+        *rest = behind;
+        value |= u64::from(byte & 0x7F) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(Unreadable::Invalid("a varint beyond 64 bits"))
+}
+
+/// Takes counted bytes off the front of `rest`.
+#[inline]
+pub(super) fn counted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Unreadable> {
+    let count = varint(rest)?;
+    let split = usize::try_from(count).ok().and_then(|count| rest.split_at_checked(count));
+    let (bytes, behind) = split.ok_or(Unreadable::Invalid("a count beyond the commit"))?;
+    *rest = behind;
+    Ok(bytes)
 }
 
 pub(super) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
