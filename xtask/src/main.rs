@@ -4,6 +4,7 @@
 
 mod checks;
 mod instructions;
+mod bench;
 mod release;
 mod bindings;
 mod torture;
@@ -35,6 +36,8 @@ enum Chore {
     Layers,
     /// Crashes, power cuts and failing disks at the size of a release; writes tests/results/
     Torture(torture::Torture),
+    /// How fast weir is, beside its peers: builds the release programs and runs weir-bench
+    Bench(bench::Bench),
     /// Feeds hostile bytes to every decoder
     Fuzz {
         /// Names of files in fuzz/src/bin; all if none is given
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Chore::Lint => checks::run("lint", checks::LINT),
         Chore::Layers => layers::run(&root()),
         Chore::Torture(wanted) => torture::run(&wanted),
+        Chore::Bench(wanted) => bench::run(&wanted),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds, None),
         Chore::Instructions(wanted) => instructions::run(&wanted),
         Chore::Codegen { check } => codegen::run(check).and_then(|()| bindings::run(check)),

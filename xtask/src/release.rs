@@ -5,11 +5,11 @@ use std::process::Command;
 
 use crate::root;
 
-/// Builds one program and gives its path. With the features that the whole workspace selects, so that
-/// what a build of all programs has compiled is used, and the other way round.
-pub fn build(program: &str) -> Result<PathBuf, String> {
+/// Builds `what`, `--bins` or a `--bin`, and gives the folder of the programs. With the features that the
+/// whole workspace selects, so that what one build has compiled serves the other.
+pub fn build(what: &[&str]) -> Result<PathBuf, String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--workspace", "--bin", program]).current_dir(root());
+    cargo.args(["build", "--release", "--workspace"]).args(what).current_dir(root());
     // `cargo run` tells this program what it is. To build scripts that look there (ring's does), that
     // is another build than one from a shell: minutes, each time the two take turns.
     for (name, _) in std::env::vars_os() {
@@ -26,5 +26,5 @@ pub fn build(program: &str) -> Result<PathBuf, String> {
         Err(error) => return Err(format!("cargo cannot be started: {error}")),
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    Ok(target.unwrap_or_else(|| root().join("target")).join("release").join(program))
+    Ok(target.unwrap_or_else(|| root().join("target")).join("release"))
 }

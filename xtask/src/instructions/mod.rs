@@ -9,8 +9,8 @@
 //! where nothing can be counted, that is said and not passed over. Not here: what the parts do
 //! (`bench/parts`), and times (`cargo xtask bench`).
 
-mod compare;
 mod kept;
+mod compare;
 mod place;
 mod valgrind;
 
@@ -111,7 +111,7 @@ fn find_valgrind() -> Result<(), String> {
 
 /// Builds the parts and counts them, as many at once as there are cores.
 fn count(wanted: &[String]) -> Result<Vec<Counted>, String> {
-    let program = release::build("weir-parts")?;
+    let program = release::build(&["--bin", "weir-parts"])?.join("weir-parts");
     let known = valgrind::parts(&program)?;
     if let Some(wrong) = wanted.iter().find(|name| !known.contains(name)) {
         return Err(format!("there is no part {wrong}; there are: {}", known.join(" ")));

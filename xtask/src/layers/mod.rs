@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use modules::Module;
 
-/// Chores and tests look at the house from outside: they may name any guest.
-const WITHOUT_ROOMS: &[&str] = &["tests", "xtask"];
+/// Chores, tests and benchmarks look at the house from outside: they may name any guest.
+const WITHOUT_ROOMS: &[&str] = &["tests", "bench", "xtask"];
 
 /// Checks the workspace at `root`; the error lists every violation, one sentence a line.
 pub fn run(root: &Path) -> Result<(), String> {

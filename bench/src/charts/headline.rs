@@ -1,0 +1,81 @@
+//! The first question: how many events a second, judged and durable, and how long one waits.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::Chart;
+use super::point::{peak, peak_and_latency};
+use crate::load::{Fsync, Load, Setting, Subject};
+use crate::peers::PEERS;
+use crate::report::{Axis, Metric, Plot, Row, Shape};
+use crate::weir::{Before, Rule, Weir};
+
+/// Bytes of an event: small ones, where each costs, and such as many people have.
+const SIZES: [usize; 2] = [128, 1024];
+/// A limit that no key comes to.
+const NO_LIMIT: u64 = 1_000_000_000_000;
+
+/// The chart.
+pub const CHART: Chart = Chart {
+    name: "headline",
+    about: "Events judged by daily-limit and durable, from publisher to verdict, client and server on \
+            one machine; beside it what people use today, and what the machine could do. Latency at \
+            half of the most.",
+    seconds: [15, 60],
+    x: Axis { label: "bytes of an event", is_log: true, write: |x| format!("{x} B") },
+    plots: &[
+        Plot {
+            title: "The most events a second",
+            suffix: "rate",
+            metrics: &[Metric::EventsPerSecond],
+            values: "events/s",
+            shape: Shape::Bars,
+            is_log: true,
+        },
+        Plot {
+            title: "From event to verdict, at half of the most",
+            suffix: "latency",
+            metrics: &[Metric::P50Us, Metric::P99Us, Metric::P999Us],
+            values: "µs",
+            shape: Shape::Bars,
+            is_log: true,
+        },
+        Plot {
+            title: "Processor time of a million events",
+            suffix: "cpu",
+            metrics: &[Metric::ServersCpuSecondsPerMillion, Metric::LoadCpuSecondsPerMillion],
+            values: "seconds",
+            shape: Shape::Bars,
+            is_log: false,
+        },
+    ],
+    rows,
+};
+
+fn rows(setting: &Setting) -> BoxFuture<'_, Result<Vec<Row>, String>> {
+    async move {
+        let mut rows = Vec::new();
+        for event_bytes in SIZES {
+            let load = Load::of(event_bytes, setting.size);
+            let row = |series, fsync| Row::new(CHART.name, series, event_bytes as f64, fsync);
+            setting.tell(&format!("weir, {event_bytes} B"));
+            let rules = [Rule::daily_limit(NO_LIMIT)];
+            let mut weir = Weir::start(setting, &rules, Before::Nothing).await?;
+            let empty = row("weir, daily-limit", Fsync::EachAnswer);
+            rows.push(peak_and_latency(setting, &mut weir, &load, empty).await?);
+            drop(weir);
+            for peer in PEERS.iter().filter(|_| setting.with_peers) {
+                setting.tell(&format!("{}, {event_bytes} B", peer.series));
+                let mut subject = (peer.start)(setting, &load).await?;
+                let empty = row(peer.series, peer.fsync);
+                let subject: &mut dyn Subject = &mut *subject;
+                rows.push(match peer.has_latency {
+                    true => peak_and_latency(setting, subject, &load, empty).await?,
+                    false => empty.with_throughput(&peak(setting, subject, &load).await?),
+                });
+            }
+        }
+        Ok(rows)
+    }
+    .boxed()
+}

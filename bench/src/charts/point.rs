@@ -1,0 +1,34 @@
+//! Measuring one point: the same load several times, and at half of what it came to.
+
+use crate::load::{Load, Setting, Subject};
+use crate::measure::Measured;
+use crate::report::{Metric, Row};
+
+/// The share of the most at which latency is told: a rate that a service would be run at.
+const SHARE_FOR_LATENCY: f64 = 0.5;
+
+/// The most a subject takes, as often as the size of the run says.
+pub async fn peak(
+    setting: &Setting,
+    subject: &mut dyn Subject,
+    load: &Load,
+) -> Result<Vec<Measured>, String> {
+    let mut runs = Vec::new();
+    for _ in 0..setting.size.repeats() {
+        runs.push(subject.run(load).await?);
+    }
+    Ok(runs)
+}
+
+/// The row with the most a subject takes, and with its latency at half of that.
+pub async fn peak_and_latency(
+    setting: &Setting,
+    subject: &mut dyn Subject,
+    load: &Load,
+    row: Row,
+) -> Result<Row, String> {
+    let row = row.with_throughput(&peak(setting, subject, load).await?);
+    let most = row.metrics[&Metric::EventsPerSecond].median;
+    let paced = load.at((most * SHARE_FOR_LATENCY).max(1.0));
+    Ok(row.with_latency(&peak(setting, subject, &paced).await?))
+}

@@ -1,0 +1,17 @@
+//! Measuring: when events are meant to be sent, what is counted, and what processes use up meanwhile.
+
+mod machine;
+mod measured;
+mod process;
+mod tally;
+mod latency;
+mod schedule;
+mod window;
+
+pub use latency::Latency;
+pub use machine::{Machine, Versions, sync_latency};
+pub use measured::Measured;
+pub use process::{Usage, cpu_of, memory_now, memory_peak, own_cpu, reset_memory_peak, watch};
+pub use schedule::Schedule;
+pub use tally::Tally;
+pub use window::Window;
