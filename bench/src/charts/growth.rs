@@ -66,7 +66,7 @@ const WIDE_PLOTS: &[Plot] = &[
 pub const PARTITIONS: Chart = Chart {
     name: "partitions",
     about: "128 B events under daily-limit in batches of 100, each partition with a publisher of its own.",
-    seconds: [20, 80],
+    seconds: [24, 50],
     x: Axis { label: "partitions", is_log: true, write: whole },
     plots: PLOTS,
     rows: |setting| {
@@ -88,7 +88,7 @@ pub const KEYS: Chart = Chart {
     name: "keys",
     about: "128 B events under daily-limit in 16 partitions, by how many keys it counts. Each key has a \
             count before it is measured, and all are met equally often.",
-    seconds: [15, 240],
+    seconds: [10, 80],
     x: Axis { label: "keys with state", is_log: true, write: whole },
     plots: KEYS_PLOTS,
     rows: keys,
@@ -118,7 +118,7 @@ pub const CONNECTIONS: Chart = Chart {
     name: "connections",
     about: "128 B events under daily-limit in batches of 100 and 4 partitions, from so many connections \
             that all publish.",
-    seconds: [20, 80],
+    seconds: [26, 60],
     x: Axis { label: "connections", is_log: true, write: whole },
     plots: PLOTS,
     rows: |setting| {
@@ -139,7 +139,7 @@ pub const SIZES: Chart = Chart {
     name: "sizes",
     about: "Events under daily-limit from 100 B to 1 MiB, key included, in batches of 256 KiB (or of one \
             event).",
-    seconds: [15, 90],
+    seconds: [13, 50],
     x: Axis { label: "bytes of an event", is_log: true, write: bytes },
     plots: WIDE_PLOTS,
     rows: |setting| {
@@ -155,7 +155,7 @@ pub const SIZES: Chart = Chart {
 pub const BATCHES: Chart = Chart {
     name: "batches",
     about: "128 B events under daily-limit in batches of so many, 4 partitions.",
-    seconds: [15, 90],
+    seconds: [13, 50],
     x: Axis { label: "events of a batch", is_log: true, write: whole },
     plots: WIDE_PLOTS,
     rows: |setting| {

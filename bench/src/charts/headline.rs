@@ -18,7 +18,7 @@ pub const CHART: Chart = Chart {
     about: "Events judged by daily-limit and durable, from publisher to verdict, client and server on \
             one machine; beside it what people use today, and what the machine could do. Latency at \
             half of the most.",
-    seconds: [15, 60],
+    seconds: [8, 35],
     x: Axis { label: "bytes of an event", is_log: true, write: |x| format!("{x} B") },
     plots: &[
         Plot {

@@ -23,7 +23,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 pub const CHART: Chart = Chart {
     name: "idle",
     about: "The broker's resident memory that connections add which were greeted and then do nothing.",
-    seconds: [8, 10],
+    seconds: [14, 14],
     x: Axis { label: "idle connections", is_log: true, write: |x| format!("{x}") },
     plots: &[Plot {
         title: "Memory that idle connections add",

@@ -43,7 +43,7 @@ pub const CHART: Chart = Chart {
     about: "One call for an event of 128 B that is accepted and counted, by the language the rule is \
             written in: time of the judging thread, batches of 1,000, no broker around it. A component \
             that is not built here is left out.",
-    seconds: [20, 40],
+    seconds: [14, 35],
     x: Axis { label: "", is_log: false, write: |_| String::new() },
     plots: &[Plot {
         title: "What a plugin costs per event",

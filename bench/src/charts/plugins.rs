@@ -16,7 +16,7 @@ pub const CHART: Chart = Chart {
     name: "plugins",
     about: "128 B events under no rule, one, and three, all accepted. accept is the bare call; redact \
             looks and keeps nothing; daily-limit counts per key. Latency at half of the most.",
-    seconds: [20, 130],
+    seconds: [20, 90],
     x: Axis { label: "plugins", is_log: false, write: |x| format!("{x}") },
     plots: &[
         Plot {

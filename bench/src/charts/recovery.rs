@@ -18,8 +18,9 @@ pub const CHART: Chart = Chart {
     about: "From the start of the process after kill -9 until it has answered a publish, by the bytes of \
             events in four partitions (1 KiB events under daily-limit, 10,000 keys). With the views as \
             the kill left them, and with views/ deleted, where all state is folded from the log again. \
-            Files are in the page cache. Nothing that was answered is missing afterwards.",
-    seconds: [10, 60],
+            The views' checkpoint is as old as it then happens to be, files are in the page cache. Nothing \
+            that was answered is missing afterwards.",
+    seconds: [5, 60],
     x: Axis { label: "MiB of events", is_log: true, write: |x| format!("{x}") },
     plots: &[Plot {
         title: "Serving again after kill -9",

@@ -18,7 +18,7 @@ pub const CHART: Chart = Chart {
     about: "128 B events under daily-limit, of which so many in a hundred are over the limit and refused \
             to their publisher, each with code, sentence and time. The share is exact; every verdict is \
             checked. Latency at half of the most.",
-    seconds: [20, 110],
+    seconds: [20, 85],
     x: Axis { label: "% refused", is_log: false, write: |x| format!("{x}") },
     plots: &[
         Plot {

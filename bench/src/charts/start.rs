@@ -19,7 +19,7 @@ pub const CHART: Chart = Chart {
     name: "start",
     about: "The release program on an empty directory until it serves (five times), its resident memory \
             then, and the size of its file.",
-    seconds: [3, 3],
+    seconds: [1, 1],
     x: Axis { label: "", is_log: false, write: |_| String::new() },
     plots: &[Plot {
         title: "From start to serving, on an empty directory",

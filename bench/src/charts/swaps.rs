@@ -25,7 +25,7 @@ pub const CHART: Chart = Chart {
     about: "128 B events at half of the most, under daily-limit as it is and while it is swapped for \
             another version of itself ten times a second, through the admin API. Every verdict is \
             checked: counts go on over all swaps.",
-    seconds: [10, 45],
+    seconds: [8, 30],
     x: Axis { label: "swaps a second asked", is_log: false, write: |x| format!("{x}") },
     plots: &[Plot {
         title: "From event to verdict, while the rule is swapped",

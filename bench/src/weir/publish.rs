@@ -39,7 +39,8 @@ const IN_FLIGHT_BYTES: usize = 16 << 20;
 const WINDOW_MIN: usize = 2;
 /// At most: the producer's own limit.
 const WINDOW_MAX: usize = 64;
-/// How long a first event waits for company at a low rate: what comes within it shares a batch.
+/// How long a first event waits for company: not at all. What comes while the window is full shares a
+/// batch by itself, and at half of the most the 99th of a hundred waits less so than with a millisecond.
 const LINGER: Duration = Duration::ZERO;
 /// What every event of a run has for a time: days are the events' own, so that midnight changes
 /// nothing.
