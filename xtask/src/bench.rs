@@ -18,16 +18,16 @@ pub struct Bench {
 
 /// Builds and runs it.
 pub fn run(wanted: &Bench) -> Result<(), String> {
-    let mut bench = Command::new(release::build(&["--bins"])?.join("weir-bench"));
+    let program = release::build(&["--bins"])?.join("weir-bench");
+    let mut bench = Command::new(&program);
     if wanted.compare.is_empty() {
         bench.arg("run").args(&wanted.run);
     } else {
         bench.arg("compare").args(&wanted.compare);
     }
-    call(&mut bench)
-}
-
-fn call(command: &mut Command) -> Result<(), String> {
-    let status = command.status().map_err(|error| format!("{command:?} cannot be run: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{command:?} ended with {status}")) }
+    match bench.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("the benchmark ended with {status}")),
+        Err(error) => Err(format!("{} cannot be run: {error}", program.display())),
+    }
 }
