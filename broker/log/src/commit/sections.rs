@@ -59,7 +59,7 @@ pub(super) fn push_sections(out: &mut Vec<u8>, commit: &Commit) {
         if commit.verdicts.are_all_accepted() {
             push_section(out, ACCEPTED, |out| push_varint(out, commit.verdicts.len().into()));
         } else {
-            push_section(out, VERDICTS, |out| out.extend_from_slice(&commit.verdicts.encode()));
+            push_section(out, VERDICTS, |out| commit.verdicts.encode_to(out));
         }
     }
     if !commit.state.is_empty() {
@@ -165,7 +165,7 @@ pub(super) fn read_sections(version: u8, bytes: Bytes) -> Result<Sections, Unrea
                 sections.verdicts = Verdicts::all_accepted(events);
             }
             VERDICTS if sections.verdicts.is_empty() => {
-                sections.verdicts = Verdicts::decode(&content.take(length)?, u32::MAX)
+                sections.verdicts = Verdicts::decode(content.look(length)?, u32::MAX)
                     .map_err(|_| Unreadable::Invalid("verdicts that are none"))?;
             }
             STATE => sections.state = StateChanges::read(&mut content, knows_keyspaces)?,
@@ -186,8 +186,7 @@ fn read_keyspaces(cursor: &mut Cursor) -> Result<Vec<KeyspaceChange>, Unreadable
     let count = cursor.count()?;
     let mut keyspaces = Vec::new();
     for _ in 0..count {
-        let name = cursor.counted()?;
-        let name = std::str::from_utf8(&name).ok();
+        let name = std::str::from_utf8(cursor.counted_look()?).ok();
         let place = name.and_then(|name| Keyspace::parse_with_plugin(name).ok());
         let (plugin, keyspace) = place.ok_or(Unreadable::Invalid("a keyspace that is none"))?;
         let fate = match cursor.u8()? {
@@ -201,8 +200,8 @@ fn read_keyspaces(cursor: &mut Cursor) -> Result<Vec<KeyspaceChange>, Unreadable
 }
 
 fn read_consumed(cursor: &mut Cursor) -> Result<Consumed, Unreadable> {
-    let group = read_text(cursor.counted()?)?;
-    let group = GroupName::parse(&group).map_err(|_| Unreadable::Invalid("a name that is none"))?;
+    let group = read_text(cursor.counted_look()?)?;
+    let group = GroupName::parse(group).map_err(|_| Unreadable::Invalid("a name that is none"))?;
     let mut number = || {
         let number = cursor.varint()?;
         u32::try_from(number).map_err(|_| Unreadable::Invalid("a number beyond 32 bits"))
@@ -241,13 +240,16 @@ fn read_headers(cursor: &mut Cursor) -> Result<Vec<Header>, Unreadable> {
     let count = cursor.count()?;
     let mut headers = Vec::new();
     for _ in 0..count {
-        headers.push(Header { name: read_text(cursor.counted()?)?, value: cursor.optional()? });
+        headers.push(Header {
+            name: read_text(cursor.counted_look()?)?.to_owned(),
+            value: cursor.optional()?,
+        });
     }
     Ok(headers)
 }
 
-fn read_text(bytes: Bytes) -> Result<String, Unreadable> {
-    String::from_utf8(bytes.into()).map_err(|_| Unreadable::Invalid("a text that is not UTF-8"))
+fn read_text(bytes: &[u8]) -> Result<&str, Unreadable> {
+    std::str::from_utf8(bytes).map_err(|_| Unreadable::Invalid("a text that is not UTF-8"))
 }
 
 fn read_name<N: Clone, E>(
@@ -255,9 +257,9 @@ fn read_name<N: Clone, E>(
     before: &mut Option<N>,
     parse: impl FnOnce(&str) -> Result<N, E>,
 ) -> Result<N, Unreadable> {
-    let bytes = cursor.counted()?;
+    let bytes = cursor.counted_look()?;
     if !bytes.is_empty() {
-        let text = std::str::from_utf8(&bytes).ok().and_then(|text| parse(text).ok());
+        let text = std::str::from_utf8(bytes).ok().and_then(|text| parse(text).ok());
         *before = Some(text.ok_or(Unreadable::Invalid("a name that is none"))?);
     }
     before.clone().ok_or(Unreadable::Invalid("a name like the one before, at the beginning"))
