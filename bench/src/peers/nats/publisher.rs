@@ -1,0 +1,203 @@
+//! Publishing to one stream, as fast as its client can: many messages under way, answers read apart
+//! from sending, by one subscription and without a map of who waits for what.
+
+use async_nats::{Client, Subject, Subscriber};
+use bytes::Bytes;
+use futures::StreamExt as _;
+
+use super::protocol::{
+    ATOMIC_BATCH_MAX, Answer, FastOp, atomic_headers, fast_answer, fast_reply, ordinal_answer,
+    ordinal_reply,
+};
+
+/// Messages after which a fast batch is answered at the latest, if the server likes: often enough to
+/// keep the window open, seldom enough that answers cost nothing.
+const FAST_FLOW: u16 = 500;
+
+/// How messages are put into a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Each alone, answered alone; thousands under way.
+    Alone,
+    /// In atomic batches: what is there to be sent is one batch, answered as a whole.
+    Atomic,
+    /// In one fast batch without an end, of which the server says how far it is stored.
+    Fast,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Way; 3] = [Way::Alone, Way::Atomic, Way::Fast];
+
+    /// What may be under way at once with it, of one stream.
+    pub fn limits(self) -> Limits {
+        match self {
+            Way::Alone | Way::Fast => Limits { chunk: 500, chunks: 64, messages: 20_000 },
+            Way::Atomic => Limits { chunk: ATOMIC_BATCH_MAX, chunks: 8, messages: 40_000 },
+        }
+    }
+
+    /// As notes and command lines name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Way::Alone => "async",
+            Way::Atomic => "atomic",
+            Way::Fast => "fast",
+        }
+    }
+
+    /// By its name.
+    pub fn parse(name: &str) -> Option<Way> {
+        Way::ALL.into_iter().find(|way| way.name() == name)
+    }
+}
+
+/// How much is under way at once. Found by trying: more is no faster, and makes the queues longer.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Messages that are sent in one go.
+    pub chunk: usize,
+    /// Of those without an answer; a stream takes 50 atomic batches at once.
+    pub chunks: usize,
+    /// Messages without an answer.
+    pub messages: u64,
+}
+
+/// The sending half. Ordinals count messages from 0.
+pub struct Publisher {
+    client: Client,
+    subject: Subject,
+    way: Way,
+    inbox: String,
+    sent: u64,
+    batches: u64,
+}
+
+/// The half that hears what is stored.
+pub struct Answers {
+    subscriber: Subscriber,
+    way: Way,
+    stored: u64,
+}
+
+/// Opens both.
+pub async fn open(client: &Client, subject: &str, way: Way) -> Result<(Publisher, Answers), String> {
+    let inbox = client.new_inbox();
+    let subscriber = client
+        .subscribe(format!("{inbox}.>"))
+        .await
+        .map_err(|error| format!("cannot subscribe to {inbox}: {error}"))?;
+    let publisher = Publisher {
+        client: client.clone(),
+        subject: Subject::from(subject.to_owned()),
+        way,
+        inbox,
+        sent: 0,
+        batches: 0,
+    };
+    Ok((publisher, Answers { subscriber, way, stored: 0 }))
+}
+
+impl Publisher {
+    /// Sends all of them; says how many were ever sent.
+    pub async fn send(&mut self, payloads: Vec<Bytes>) -> Result<u64, String> {
+        let sent = match self.way {
+            Way::Alone => self.send_alone(payloads).await,
+            Way::Atomic => self.send_atomic(payloads).await,
+            Way::Fast => self.send_fast(payloads).await,
+        };
+        sent.map_err(|error| format!("cannot publish to {}: {error}", self.subject))?;
+        Ok(self.sent)
+    }
+
+    async fn send_alone(&mut self, payloads: Vec<Bytes>) -> Result<(), async_nats::PublishError> {
+        for payload in payloads {
+            let reply = ordinal_reply(&self.inbox, self.sent);
+            self.client.publish_with_reply(self.subject.clone(), reply, payload).await?;
+            self.sent += 1;
+        }
+        Ok(())
+    }
+
+    /// Of a batch only the last message asks for an answer: the server answers for all of it, or
+    /// says that something was amiss.
+    async fn send_atomic(&mut self, payloads: Vec<Bytes>) -> Result<(), async_nats::PublishError> {
+        assert!(payloads.len() <= ATOMIC_BATCH_MAX, "what is sent at once is one batch");
+        let id = format!("{}-{}", self.inbox.trim_start_matches("_INBOX."), self.batches);
+        self.batches += 1;
+        let count = payloads.len();
+        for (at, payload) in payloads.into_iter().enumerate() {
+            let subject = self.subject.clone();
+            let last = at + 1 == count;
+            let headers = atomic_headers(&id, at + 1, last);
+            if last {
+                let reply = ordinal_reply(&self.inbox, self.sent);
+                self.client
+                    .publish_with_reply_and_headers(subject, reply, headers, payload)
+                    .await?;
+            } else {
+                self.client.publish_with_headers(subject, headers, payload).await?;
+            }
+            self.sent += 1;
+        }
+        Ok(())
+    }
+
+    /// At the end of what is there to be sent the server is asked how far it is, so that nobody
+    /// waits for a batch to fill.
+    async fn send_fast(&mut self, payloads: Vec<Bytes>) -> Result<(), async_nats::PublishError> {
+        for payload in payloads {
+            let op = if self.sent == 0 { FastOp::Start } else { FastOp::Append };
+            self.sent += 1;
+            let reply = fast_reply(&self.inbox, FAST_FLOW, self.sent, op);
+            self.client.publish_with_reply(self.subject.clone(), reply, payload).await?;
+        }
+        if self.sent % u64::from(FAST_FLOW) != 0 {
+            let reply = fast_reply(&self.inbox, FAST_FLOW, self.sent, FastOp::Ping);
+            self.client.publish_with_reply(self.subject.clone(), reply, Bytes::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends what would otherwise stay open at the server.
+    pub async fn close(self) -> Result<(), String> {
+        if self.way == Way::Fast && self.sent > 0 {
+            let reply = fast_reply(&self.inbox, FAST_FLOW, self.sent + 1, FastOp::End);
+            self.client
+                .publish_with_reply(self.subject, reply, Bytes::new())
+                .await
+                .map_err(|error| format!("cannot end a batch: {error}"))?;
+        }
+        self.client.flush().await.map_err(|error| format!("cannot flush: {error}"))
+    }
+}
+
+impl Answers {
+    /// Waits until more is stored than before; says how many messages that is from the first one on.
+    pub async fn next(&mut self) -> Result<u64, String> {
+        loop {
+            let Some(message) = self.subscriber.next().await else {
+                return Err("the connection to nats-server is gone".into());
+            };
+            if let Some(status) = message.status {
+                return Err(format!("nobody takes what is published: status {status}"));
+            }
+            let answer = match self.way {
+                Way::Fast => fast_answer(&message.payload),
+                Way::Alone | Way::Atomic => ordinal_answer(&message.subject, &message.payload),
+            };
+            match answer {
+                Answer::Refused(why) => return Err(why),
+                Answer::Stored(stored) if stored > self.stored => {
+                    // A stream answers in the order in which it stores.
+                    if self.way == Way::Alone && stored != self.stored + 1 {
+                        return Err(format!("message {} was not answered for", self.stored));
+                    }
+                    self.stored = stored;
+                    return Ok(stored);
+                }
+                Answer::Stored(_) | Answer::Listening => {}
+            }
+        }
+    }
+}
