@@ -4,7 +4,7 @@ use std::process::Command;
 
 use clap::Args;
 
-use crate::root;
+use crate::release;
 
 #[derive(Args)]
 pub struct Bench {
@@ -18,11 +18,7 @@ pub struct Bench {
 
 /// Builds and runs it.
 pub fn run(wanted: &Bench) -> Result<(), String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "--release", "--workspace", "--bins"]).current_dir(root());
-    call(&mut build)?;
-    let mut bench = Command::new(root().join("target/release/weir-bench"));
+    let mut bench = Command::new(release::build(&["--bins"])?.join("weir-bench"));
     if wanted.compare.is_empty() {
         bench.arg("run").args(&wanted.run);
     } else {

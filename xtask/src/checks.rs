@@ -8,7 +8,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{bindings, codegen, fuzz, guests, languages, layers, root};
+use crate::{bindings, codegen, fuzz, guests, instructions, languages, layers, root};
 
 /// A step's name and what it does. An error is what to tell, whole.
 type Step = (&'static str, fn() -> Result<(), String>);
@@ -27,6 +27,7 @@ pub const TEST: &[Step] = &[
     ("other languages", || languages::run(true, &[])),
     ("doc examples", doc_examples),
     ("fuzz", fuzz::run_all_briefly),
+    ("instructions", instructions::check),
     ("tests", tests),
 ];
 

@@ -3,7 +3,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to people is what it does")]
 
 mod checks;
+mod instructions;
 mod bench;
+mod release;
 mod bindings;
 mod torture;
 mod codegen;
@@ -44,6 +46,8 @@ enum Chore {
         #[arg(long, default_value_t = fuzz::SECONDS_DEFAULT)]
         seconds: u64,
     },
+    /// Counts the instructions of the pure parts, beside the counts that are kept
+    Instructions(instructions::Instructions),
     /// Generates what is made from schemas: sdk/wire/src/proto.rs, the bindings of the templates
     Codegen {
         /// Change nothing; fail where the file is not current
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         Chore::Torture(wanted) => torture::run(&wanted),
         Chore::Bench(wanted) => bench::run(&wanted),
         Chore::Fuzz { targets, seconds } => fuzz::run(&targets, seconds, None),
+        Chore::Instructions(wanted) => instructions::run(&wanted),
         Chore::Codegen { check } => codegen::run(check).and_then(|()| bindings::run(check)),
         Chore::Guests { check } => guests::run(check),
         Chore::Languages { check, languages } => languages::run(check, &languages),

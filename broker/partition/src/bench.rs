@@ -37,6 +37,15 @@ pub struct Judged {
     pub side_events: Vec<SideEvent>,
 }
 
+/// What is to become of one batch.
+#[derive(Debug)]
+pub enum Planned {
+    /// This is to be stored.
+    Commit(Box<Commit>),
+    /// Nothing is.
+    Nothing(Verdicts),
+}
+
 impl Bench {
     /// An empty partition under this chain.
     pub fn new(topic: TopicName, partition: PartitionId, chain: Chain) -> Self {
@@ -71,19 +80,33 @@ impl Bench {
 
     /// Judges a batch at partition time `now`, or at that of the last batch if it is later.
     pub fn judge(&mut self, batch: &Batch, now: Timestamp) -> Result<Judged, Fault> {
-        let now = now.max(self.view.time());
-        match admit(&self.view, &mut self.chain, &self.place, batch, now) {
-            Plan::Commit(commit, _) => {
-                self.view.apply(self.view.next(), &commit);
+        match self.plan(batch, now)? {
+            Planned::Commit(commit) => {
+                self.apply(&commit);
                 let Commit { verdicts, state, outbox: side_events, data, .. } = *commit;
                 Ok(Judged { verdicts, stored: events_of(data)?, state, side_events })
             }
-            Plan::Answer(verdicts, _) => Ok(Judged { verdicts, ..Judged::default() }),
+            Planned::Nothing(verdicts) => Ok(Judged { verdicts, ..Judged::default() }),
+        }
+    }
+
+    /// The same, and nothing becomes true of it until what is to be stored is
+    /// [applied](Self::apply).
+    pub fn plan(&mut self, batch: &Batch, now: Timestamp) -> Result<Planned, Fault> {
+        let now = now.max(self.view.time());
+        match admit(&self.view, &mut self.chain, &self.place, batch, now) {
+            Plan::Commit(commit, _) => Ok(Planned::Commit(commit)),
+            Plan::Answer(verdicts, _) => Ok(Planned::Nothing(verdicts)),
             Plan::Refuse(fault) => Err(fault),
             Plan::Recall(_) => {
                 Err(Fault::new(Code::InvalidRequest, "a retry; a bench judges new batches only"))
             }
         }
+    }
+
+    /// What was planned last becomes part of the view.
+    pub fn apply(&mut self, commit: &Commit) {
+        self.view.apply(self.view.next(), commit);
     }
 
     /// All that was judged so far adds up to this.

@@ -30,7 +30,7 @@ mod counters;
 
 pub use answer::Answer;
 pub use batch::{Batch, Mode, Origin, PASSED_OPEN_HEADER, SideNumber, Source};
-pub use bench::{Bench, Judged};
+pub use bench::{Bench, Judged, Planned};
 pub use chain::{Chain, Judge, Link};
 pub use cleaning::{Cleaned, CleaningError, TOMBSTONE_MS, When, segment_bytes};
 pub use door::{OpenError, Partition, PartitionOptions, Pending};

@@ -19,6 +19,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "weir-wire",
         ],
     ),
+    ("weir-parts", &["weir-partition", "weir-plugin-host", "weir-views", "weir-log", "weir-wire"]),
     // Client and mailer are for the command line and the demo alone: see `rooms`.
     (
         "weir",

@@ -29,7 +29,7 @@ pub(crate) struct Written {
 }
 
 /// Writes commits; keeps one buffer for all of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Encoder {
     body: Vec<u8>,
 }

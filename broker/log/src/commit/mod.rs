@@ -8,6 +8,7 @@
 pub mod fuzzing;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod row;
 mod chain;
 mod encoder;
 mod envelope;
@@ -29,6 +30,7 @@ pub(crate) use encoder::Encoder;
 pub(crate) use envelope::Envelope;
 pub use format::COMMIT_BYTES_MAX;
 pub(crate) use format::Unreadable;
+pub use row::{Row, RowError};
 
 /// Whose log it is: stands in every commit, so that a file in the wrong folder is found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
