@@ -1,6 +1,9 @@
 //! The charts: which series, which points, which loads.
 
 mod headline;
+mod nats;
+mod limits;
+mod disk;
 mod point;
 
 use futures::future::BoxFuture;
@@ -40,4 +43,4 @@ impl Chart {
 }
 
 /// All of them, in the order in which they are measured and shown.
-pub const CHARTS: &[&Chart] = &[&headline::CHART];
+pub const CHARTS: &[&Chart] = &[&headline::CHART, &nats::CHART, &limits::CHART, &disk::CHART];

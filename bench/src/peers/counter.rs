@@ -41,9 +41,8 @@ fn batches(load: &Load) -> Vec<Bytes> {
     let batch = |_| {
         for _ in 0..BATCH_EVENTS {
             let made = events.make();
-            let mut event = Event::default();
-            event.key = Some(made.key);
-            event.value = Some(made.value);
+            let (key, value) = (Some(made.key), Some(made.value));
+            let event = Event { key, value, ..Event::default() };
             builder.push(&event.as_record());
         }
         builder.finish(Compression::None)

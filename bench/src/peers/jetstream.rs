@@ -13,9 +13,9 @@ use super::nats::lane::Lane;
 use super::nats::publisher::{self, Answers, Publisher, Way};
 use super::nats::server::Server;
 use super::nats::{connect, create_stream, delete_stream};
+use crate::load::Fsync;
 use crate::load::{Load, Setting, Subject};
 use crate::measure::{Measured, Tally, Window, reset_memory_peak, watch};
-use crate::load::Fsync;
 
 /// How long the rest of the answers may take when nothing more is sent.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,6 +35,8 @@ impl JetStream {
 
     async fn measure(&mut self, load: &Load) -> Result<Measured, String> {
         self.runs += 1;
+        let limits = self.way.alone();
+        let load = &limits.share(load);
         let mut lanes = Vec::new();
         for lane in 0..load.lanes() {
             let client = connect(self.server.url()).await?;
@@ -49,7 +51,7 @@ impl JetStream {
         let usage = tokio::spawn(watch(window, vec![pid]));
         let mut running = JoinSet::new();
         for (lane, stream, client, publisher, answers) in lanes {
-            let state = Lane::new(load, window, lane, self.way.limits());
+            let state = Lane::new(load, window, lane, limits);
             let tally = Tally::new(window, load.is_paced());
             running.spawn(async move {
                 let tally = publish(state, tally, publisher, answers).await?;

@@ -100,7 +100,7 @@ struct Lane {
 
 impl Lane {
     async fn run(mut self, input: pull::Stream, way: Way) -> Result<(), String> {
-        let limits = way.limits();
+        let limits = way.with_service();
         let mut input = input.ready_chunks(limits.chunk);
         loop {
             // Without tokio's budget, which would end each chunk after 128 messages.

@@ -26,16 +26,14 @@ use super::nats::publisher::{self, Answers, Publisher, Way};
 use super::nats::server::Server;
 use super::nats::{Acks, connect, create_stream, delete_stream, payload, read};
 use super::todays_service::READY;
+use crate::load::Fsync;
 use crate::load::{Events, Load, Setting, Subject};
 use crate::measure::{Measured, Tally, reset_memory_peak, watch};
-use crate::load::Fsync;
 
 /// How long the service may take to read: it connects and asks for messages.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the rest of the verdicts may take when nothing more is sent.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Events without a verdict, of one lane: enough for both hops to work on full chunks.
-const UNDER_WAY_EVENTS: u64 = 60_000;
 /// Verdicts that are taken as come at one moment.
 const VERDICTS_PER_LOOK: usize = 64;
 
@@ -61,6 +59,8 @@ impl TodaysWay {
 
     async fn measure(&mut self, load: &Load) -> Result<Measured, String> {
         self.runs += 1;
+        let limits = self.way.with_service();
+        let load = &limits.share(load);
         let streams: Vec<String> =
             (0..load.lanes()).map(|lane| format!("{}-{lane}", self.runs)).collect();
         let admin = connect(self.server.url()).await?;
@@ -81,8 +81,6 @@ impl TodaysWay {
         pids.into_iter().for_each(reset_memory_peak);
         let window = load.window(Instant::now());
         let usage = tokio::spawn(watch(window, pids.to_vec()));
-        let mut limits = self.way.limits();
-        limits.messages = UNDER_WAY_EVENTS;
         let mut running = JoinSet::new();
         for (lane, road) in (0..).zip(roads) {
             let keys = u64::from(Events::of_lane(load, lane).keys());

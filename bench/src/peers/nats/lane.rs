@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::load::Size;
 
-    const LIMITS: Limits = Limits { chunk: 10, chunks: 2, messages: 25 };
+    const LIMITS: Limits = Limits { streams: 1, chunk: 10, chunks: 2, messages: 25 };
 
     fn lane(load: Load) -> (Lane, Instant) {
         let began = Instant::now();

@@ -70,11 +70,9 @@ pub enum Acks {
 pub async fn read(client: &Client, stream: &str, acks: Acks) -> Result<pull::Stream, String> {
     let cannot = |error: &dyn Display| format!("cannot read the stream {stream}: {error}");
     let config = match acks {
-        Acks::None => pull::Config {
-            ack_policy: AckPolicy::None,
-            memory_storage: true,
-            ..Default::default()
-        },
+        Acks::None => {
+            pull::Config { ack_policy: AckPolicy::None, memory_storage: true, ..Default::default() }
+        }
         Acks::All => pull::Config {
             durable_name: Some("service".into()),
             ack_policy: AckPolicy::All,

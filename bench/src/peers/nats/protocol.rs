@@ -2,7 +2,7 @@
 //! kinds of batches.
 //!
 //! ```text
-//! each alone   reply  <inbox>.<ordinal>                          answer: a publish ack each
+//! async        reply  <inbox>.<ordinal>                          answer: a publish ack each
 //! atomic       header Nats-Batch-Id, Nats-Batch-Sequence, on the last Nats-Batch-Commit: 1
 //!              reply  <inbox>.<ordinal of the last>              answer: a publish ack for all of it
 //! fast ingest  reply  <inbox>.<flow>.<gap>.<sequence>.<op>.$FI   answer: how far all is stored,
@@ -95,16 +95,23 @@ pub fn fast_answer(body: &[u8]) -> Answer {
         Ok(Body { kind, seq: 0, .. }) if kind == "ack" => Answer::Listening,
         Ok(Body { kind, seq, .. }) if kind == "ack" => Answer::Stored(seq),
         Ok(Body { kind, .. }) if kind.is_empty() => Answer::Listening,
-        Ok(Body { kind, seq, .. }) => Answer::Refused(format!("{kind} at message {seq} of the batch")),
+        Ok(Body { kind, seq, .. }) => {
+            Answer::Refused(format!("{kind} at message {seq} of the batch"))
+        }
     }
 }
 
 fn parse(body: &[u8]) -> Result<Body, String> {
     let answer: Body = serde_json::from_slice(body).map_err(|error| {
-        format!("JetStream answered something else than JSON ({error}): {}", String::from_utf8_lossy(body))
+        format!(
+            "JetStream answered something else than JSON ({error}): {}",
+            String::from_utf8_lossy(body)
+        )
     })?;
     match answer.error {
-        Some(Trouble { err_code, description }) => Err(format!("JetStream says {err_code}: {description}")),
+        Some(Trouble { err_code, description }) => {
+            Err(format!("JetStream says {err_code}: {description}"))
+        }
         None => Ok(answer),
     }
 }
@@ -143,7 +150,10 @@ mod tests {
         assert_eq!(fast_answer(error), refused);
         assert_eq!(fast_answer(br#"{"type":"ack","seq":0,"msgs":100}"#), Answer::Listening);
         assert_eq!(fast_answer(br#"{"type":"ack","seq":400,"msgs":100}"#), Answer::Stored(400));
-        assert!(matches!(fast_answer(br#"{"type":"gap","last_seq":3,"seq":9}"#), Answer::Refused(_)));
+        assert!(matches!(
+            fast_answer(br#"{"type":"gap","last_seq":3,"seq":9}"#),
+            Answer::Refused(_)
+        ));
         assert!(matches!(fast_answer(b"no responders"), Answer::Refused(_)));
         assert!(matches!(ordinal_answer("elsewhere", stored), Answer::Refused(_)));
     }

@@ -9,16 +9,17 @@ use super::protocol::{
     ATOMIC_BATCH_MAX, Answer, FastOp, atomic_headers, fast_answer, fast_reply, ordinal_answer,
     ordinal_reply,
 };
+use crate::load::Load;
 
 /// Messages after which a fast batch is answered at the latest, if the server likes: often enough to
 /// keep the window open, seldom enough that answers cost nothing.
 const FAST_FLOW: u16 = 500;
 
 /// How messages are put into a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Way {
     /// Each alone, answered alone; thousands under way.
-    Alone,
+    Async,
     /// In atomic batches: what is there to be sent is one batch, answered as a whole.
     Atomic,
     /// In one fast batch without an end, of which the server says how far it is stored.
@@ -27,40 +28,58 @@ pub enum Way {
 
 impl Way {
     /// All of them.
-    pub const ALL: [Way; 3] = [Way::Alone, Way::Atomic, Way::Fast];
+    pub const ALL: [Way; 3] = [Way::Async, Way::Atomic, Way::Fast];
 
-    /// What may be under way at once with it, of one stream.
-    pub fn limits(self) -> Limits {
+    /// How it is used where nothing but publishing is asked of the server.
+    pub fn alone(self) -> Limits {
         match self {
-            Way::Alone | Way::Fast => Limits { chunk: 500, chunks: 64, messages: 20_000 },
-            Way::Atomic => Limits { chunk: ATOMIC_BATCH_MAX, chunks: 8, messages: 40_000 },
+            Way::Async | Way::Fast => {
+                Limits { streams: 1, chunk: 500, chunks: 40, messages: 20_000 }
+            }
+            Way::Atomic => {
+                Limits { streams: 4, chunk: ATOMIC_BATCH_MAX, chunks: 2, messages: 10_000 }
+            }
+        }
+    }
+
+    /// How it is used where a service publishes again what it read: the bound is on what has no verdict.
+    pub fn with_service(self) -> Limits {
+        match self {
+            Way::Async | Way::Fast => Limits { messages: 5_000, ..self.alone() },
+            Way::Atomic => Limits { messages: 20_000, ..self.alone() },
         }
     }
 
     /// As notes and command lines name it.
     pub fn name(self) -> &'static str {
         match self {
-            Way::Alone => "async",
+            Way::Async => "async",
             Way::Atomic => "atomic",
             Way::Fast => "fast",
         }
     }
-
-    /// By its name.
-    pub fn parse(name: &str) -> Option<Way> {
-        Way::ALL.into_iter().find(|way| way.name() == name)
-    }
 }
 
-/// How much is under way at once. Found by trying: more is no faster, and makes the queues longer.
+/// How much is under way at once. Found by trying in November 2026, on two cores: with more or less of
+/// any it was slower, or no faster with longer queues.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// Streams that share the events, each with a connection. An atomic batch is some syncs one after
+    /// another, and those of several streams go on side by side; otherwise one stream is as fast as four.
+    pub streams: u32,
     /// Messages that are sent in one go.
     pub chunk: usize,
-    /// Of those without an answer; a stream takes 50 atomic batches at once.
+    /// Of those without an answer of the stream. Few batches at once are large ones.
     pub chunks: usize,
     /// Messages without an answer.
     pub messages: u64,
+}
+
+impl Limits {
+    /// The load as so many lanes.
+    pub fn share(&self, load: &Load) -> Load {
+        Load { partitions: self.streams, connections: self.streams, ..*load }
+    }
 }
 
 /// The sending half. Ordinals count messages from 0.
@@ -81,7 +100,11 @@ pub struct Answers {
 }
 
 /// Opens both.
-pub async fn open(client: &Client, subject: &str, way: Way) -> Result<(Publisher, Answers), String> {
+pub async fn open(
+    client: &Client,
+    subject: &str,
+    way: Way,
+) -> Result<(Publisher, Answers), String> {
     let inbox = client.new_inbox();
     let subscriber = client
         .subscribe(format!("{inbox}.>"))
@@ -102,7 +125,7 @@ impl Publisher {
     /// Sends all of them; says how many were ever sent.
     pub async fn send(&mut self, payloads: Vec<Bytes>) -> Result<u64, String> {
         let sent = match self.way {
-            Way::Alone => self.send_alone(payloads).await,
+            Way::Async => self.send_async(payloads).await,
             Way::Atomic => self.send_atomic(payloads).await,
             Way::Fast => self.send_fast(payloads).await,
         };
@@ -110,7 +133,7 @@ impl Publisher {
         Ok(self.sent)
     }
 
-    async fn send_alone(&mut self, payloads: Vec<Bytes>) -> Result<(), async_nats::PublishError> {
+    async fn send_async(&mut self, payloads: Vec<Bytes>) -> Result<(), async_nats::PublishError> {
         for payload in payloads {
             let reply = ordinal_reply(&self.inbox, self.sent);
             self.client.publish_with_reply(self.subject.clone(), reply, payload).await?;
@@ -152,7 +175,7 @@ impl Publisher {
             let reply = fast_reply(&self.inbox, FAST_FLOW, self.sent, op);
             self.client.publish_with_reply(self.subject.clone(), reply, payload).await?;
         }
-        if self.sent % u64::from(FAST_FLOW) != 0 {
+        if !self.sent.is_multiple_of(u64::from(FAST_FLOW)) {
             let reply = fast_reply(&self.inbox, FAST_FLOW, self.sent, FastOp::Ping);
             self.client.publish_with_reply(self.subject.clone(), reply, Bytes::new()).await?;
         }
@@ -184,13 +207,13 @@ impl Answers {
             }
             let answer = match self.way {
                 Way::Fast => fast_answer(&message.payload),
-                Way::Alone | Way::Atomic => ordinal_answer(&message.subject, &message.payload),
+                Way::Async | Way::Atomic => ordinal_answer(&message.subject, &message.payload),
             };
             match answer {
                 Answer::Refused(why) => return Err(why),
                 Answer::Stored(stored) if stored > self.stored => {
                     // A stream answers in the order in which it stores.
-                    if self.way == Way::Alone && stored != self.stored + 1 {
+                    if self.way == Way::Async && stored != self.stored + 1 {
                         return Err(format!("message {} was not answered for", self.stored));
                     }
                     self.stored = stored;

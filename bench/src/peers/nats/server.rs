@@ -9,8 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use super::protocol::ATOMIC_BATCH_MAX;
-use crate::load::Setting;
-use crate::load::Fsync;
+use crate::load::{Fsync, Setting};
 
 /// Until a server with an empty directory listens; it takes a tenth of a second.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -103,6 +102,12 @@ fn listening(line: &str) -> Option<String> {
     Some(format!("nats://{}", address.trim()))
 }
 
+/// What the program says of its version.
+pub fn version(program: &Path) -> Option<String> {
+    let said = std::process::Command::new(program).arg("--version").output().ok()?;
+    Some(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+}
+
 /// The program, if it is there: where `WEIR_BENCH_NATS_SERVER` says, or where `cargo xtask bench` puts
 /// it.
 pub fn find(root: &Path) -> Option<PathBuf> {
@@ -125,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_port_is_read_from_the_log() {
-        let line = "[7] 2026/11/24 20:00:00.1 [INF] Listening for client connections on 127.0.0.1:4999";
+        let line =
+            "[7] 2026/11/24 20:00:00.1 [INF] Listening for client connections on 127.0.0.1:4999";
         assert_eq!(listening(line).as_deref(), Some("nats://127.0.0.1:4999"));
         assert_eq!(listening("[INF] Server is ready"), None);
     }
