@@ -138,12 +138,18 @@ fn measure(run: &Run) -> Result<(), String> {
         );
     }
     let runtime = runtime()?;
-    let mut rows = Vec::new();
+    // What one chart could not measure takes the others' figures from nobody.
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for (number, chart) in (1..).zip(&charts) {
         eprintln!("[{number}/{}] {}", charts.len(), chart.name);
         let began = Instant::now();
-        let measured = runtime.block_on((chart.rows)(&setting));
-        rows.extend(measured.map_err(|why| format!("{}: {why}", chart.name))?);
+        match runtime.block_on((chart.rows)(&setting)) {
+            Ok(measured) => rows.extend(measured),
+            Err(why) => {
+                eprintln!("  FAILED: {why}");
+                failed.push(format!("{}: {why}", chart.name));
+            }
+        }
         eprintln!("  took {:.0} s", began.elapsed().as_secs_f64());
     }
     let date = OffsetDateTime::now_utc()
@@ -158,7 +164,7 @@ fn measure(run: &Run) -> Result<(), String> {
     for file in report::write(&folder, &results, &headings)? {
         println!("{}", file.display());
     }
-    Ok(())
+    if failed.is_empty() { Ok(()) } else { Err(format!("not measured: {}", failed.join("; "))) }
 }
 
 fn runtime() -> Result<Runtime, String> {

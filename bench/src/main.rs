@@ -7,7 +7,6 @@
 //! that it delayed; every run checks its answers, and one that was answered wrongly gives no figure.
 //! Not here on purpose: a bound that fails, since what is measured depends on the machine.
 
-#![allow(dead_code, unused_imports, reason = "charts that use the rest follow")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to people is what it does")]
 
 mod cli;

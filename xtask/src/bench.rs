@@ -24,7 +24,8 @@ pub struct Bench {
 
 /// Builds and runs it.
 pub fn run(wanted: &Bench) -> Result<(), String> {
-    let mut bench = Command::new(release::build(&["--bins"])?.join("weir-bench"));
+    let program = release::build(&["--bins"])?.join("weir-bench");
+    let mut bench = Command::new(&program);
     if wanted.compare.is_empty() {
         if !wanted.run.iter().any(|flag| flag == "--no-peers") {
             install_nats_server(&root().join(TOOLS));

@@ -12,16 +12,13 @@ use crate::weir::{Before, Rule, Weir};
 
 /// Bytes of an event: small ones, where each costs, and such as many people have.
 const SIZES: [usize; 2] = [128, 1024];
-/// A limit that no key comes to.
-const NO_LIMIT: u64 = 1_000_000_000_000;
-
 /// The chart.
 pub const CHART: Chart = Chart {
     name: "headline",
     about: "Events judged by daily-limit and durable, from publisher to verdict, client and server on \
             one machine; beside it what people use today: NATS JetStream with a service that counts, \
             and alone. Latency at half of the most.",
-    seconds: [15, 60],
+    seconds: [8, 35],
     x: Axis { label: "bytes of an event", is_log: true, write: |x| format!("{x} B") },
     plots: &[
         Plot {
@@ -60,7 +57,7 @@ fn rows(setting: &Setting) -> BoxFuture<'_, Result<Vec<Row>, String>> {
             let load = Load::of(event_bytes, setting.size);
             let row = |series, fsync| Row::new(CHART.name, series, event_bytes as f64, fsync);
             setting.tell(&format!("weir, {event_bytes} B"));
-            let rules = [Rule::daily_limit(NO_LIMIT)];
+            let rules = [Rule::daily_limit(Rule::NO_LIMIT)];
             let mut weir = Weir::start(setting, &rules, Before::Nothing).await?;
             let empty = row("weir, daily-limit", Fsync::EachAnswer);
             rows.push(peak_and_latency(setting, &mut weir, &load, empty).await?);

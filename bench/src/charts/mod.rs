@@ -1,6 +1,14 @@
 //! The charts: which series, which points, which loads.
 
 mod headline;
+mod plugins;
+mod refusing;
+mod languages;
+mod swaps;
+mod recovery;
+mod growth;
+mod idle;
+mod start;
 mod nats;
 mod limits;
 mod disk;
@@ -43,4 +51,21 @@ impl Chart {
 }
 
 /// All of them, in the order in which they are measured and shown.
-pub const CHARTS: &[&Chart] = &[&headline::CHART, &nats::CHART, &limits::CHART, &disk::CHART];
+pub const CHARTS: &[&Chart] = &[
+    &headline::CHART,
+    &plugins::CHART,
+    &refusing::CHART,
+    &languages::CHART,
+    &swaps::CHART,
+    &recovery::CHART,
+    &growth::PARTITIONS,
+    &growth::KEYS,
+    &growth::CONNECTIONS,
+    &growth::SIZES,
+    &growth::BATCHES,
+    &idle::CHART,
+    &start::CHART,
+    &nats::CHART,
+    &limits::CHART,
+    &disk::CHART,
+];

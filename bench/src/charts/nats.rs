@@ -41,6 +41,8 @@ fn rows(setting: &Setting) -> BoxFuture<'_, Result<Vec<Row>, String>> {
                 let mut subject = todays_way(setting, fsync, way).await?;
                 let series = format!("NATS and a service, {}", way.name());
                 rows.push(row(setting, &mut *subject, &load, series, fsync).await?);
+                // Its server must not run beside the next one.
+                drop(subject);
                 let mut subject = jetstream(setting, fsync, way).await?;
                 let series = format!("NATS, no rule, {}", way.name());
                 rows.push(row(setting, &mut *subject, &load, series, fsync).await?);

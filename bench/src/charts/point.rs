@@ -5,7 +5,7 @@ use crate::measure::Measured;
 use crate::report::{Metric, Row};
 
 /// The share of the most at which latency is told: a rate that a service would be run at.
-const SHARE_FOR_LATENCY: f64 = 0.5;
+pub const SHARE_FOR_LATENCY: f64 = 0.5;
 
 /// The most a subject takes, as often as the size of the run says.
 pub async fn peak(
@@ -15,7 +15,11 @@ pub async fn peak(
 ) -> Result<Vec<Measured>, String> {
     let mut runs = Vec::new();
     for _ in 0..setting.size.repeats() {
-        runs.push(subject.run(load).await?);
+        let run = subject.run(load).await?;
+        if run.events == 0 {
+            return Err(format!("nothing was answered within {:?}", load.duration));
+        }
+        runs.push(run);
     }
     Ok(runs)
 }

@@ -57,7 +57,7 @@ impl Size {
     pub fn warm_up(self) -> Duration {
         Duration::from_millis(match self {
             Self::Short => 500,
-            Self::Full => 1_000,
+            Self::Full => 700,
         })
     }
 
@@ -65,7 +65,7 @@ impl Size {
     pub fn duration(self) -> Duration {
         Duration::from_millis(match self {
             Self::Short => 1_000,
-            Self::Full => 3_000,
+            Self::Full => 2_000,
         })
     }
 

@@ -8,10 +8,9 @@ mod latency;
 mod schedule;
 mod window;
 
-pub use latency::Latency;
-pub use machine::{Machine, Versions, sync_latency};
+pub use machine::{Machine, Versions};
 pub use measured::Measured;
-pub use process::{Usage, cpu_of, memory_now, memory_peak, own_cpu, reset_memory_peak, watch};
+pub use process::{Usage, memory_now, reset_memory_peak, watch};
 pub use schedule::Schedule;
 pub use tally::Tally;
 pub use window::Window;

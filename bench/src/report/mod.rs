@@ -11,4 +11,4 @@ pub use compare::compare;
 pub use folder::write;
 pub use plot::{Axis, Plot, Shape};
 pub use results::{Heading, Results};
-pub use row::{Metric, Row, Spread};
+pub use row::{Metric, Row};

@@ -1,6 +1,7 @@
 //! One measured point.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ pub enum Metric {
     ServersMemoryPeakMib,
     /// From one moment to another, where that is what is measured.
     Milliseconds,
+    /// Changes of the chain that were made meanwhile.
+    SwapsPerSecond,
     /// What one call costs its thread.
     NsPerEvent,
     /// Of a file, or of memory.
@@ -55,6 +58,7 @@ impl Metric {
             Self::LoadCpuSecondsPerMillion => "load CPU s/million",
             Self::ServersMemoryPeakMib => "server peak MiB",
             Self::Milliseconds => "ms",
+            Self::SwapsPerSecond => "swaps/s",
             Self::NsPerEvent => "ns/event",
             Self::Mib => "MiB",
             Self::KibEach => "KiB each",
@@ -64,7 +68,13 @@ impl Metric {
 
     /// Whether more of it is better.
     pub fn is_better_higher(self) -> bool {
-        matches!(self, Self::EventsPerSecond | Self::MegabytesPerSecond | Self::SyncsPerSecond)
+        matches!(
+            self,
+            Self::EventsPerSecond
+                | Self::MegabytesPerSecond
+                | Self::SwapsPerSecond
+                | Self::SyncsPerSecond
+        )
     }
 }
 
@@ -133,18 +143,16 @@ impl Row {
 
     /// The same with latencies, by runs at a rate.
     pub fn with_latency(mut self, runs: &[Measured]) -> Self {
-        for (metric, of_hundred) in [
-            (Metric::P50Us, 50.0),
-            (Metric::P99Us, 99.0),
-            (Metric::P999Us, 99.9),
-            (Metric::MaxUs, 100.0),
-        ] {
-            let latencies = runs.iter().filter_map(|run| run.latency.as_ref());
-            let values =
-                latencies.map(|latency| latency.percentile(of_hundred).as_secs_f64() * 1e6);
+        let latencies: Vec<_> = runs.iter().filter_map(|run| run.latency.as_ref()).collect();
+        let us = |latency: Duration| latency.as_secs_f64() * 1e6;
+        for (metric, of_hundred) in
+            [(Metric::P50Us, 50.0), (Metric::P99Us, 99.0), (Metric::P999Us, 99.9)]
+        {
+            let values = latencies.iter().map(|latency| us(latency.percentile(of_hundred)));
             self = self.with(metric, &values.collect::<Vec<_>>());
         }
-        self
+        let longest = latencies.iter().map(|latency| us(latency.max()));
+        self.with(Metric::MaxUs, &longest.collect::<Vec<_>>())
     }
 
     /// The same with what processes used up.
@@ -170,8 +178,6 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::measure::Usage;
 

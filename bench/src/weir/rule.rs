@@ -21,6 +21,9 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// A limit of daily-limit that no key comes to: its own maximum.
+    pub const NO_LIMIT: u64 = 1_000_000_000_000;
+
     /// So many events a day and key, by the events' own time: a run over midnight is as any other.
     pub fn daily_limit(limit: u64) -> Self {
         Self {

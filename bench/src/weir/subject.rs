@@ -68,6 +68,23 @@ impl Weir {
         Ok(topic)
     }
 
+    /// Publishes so many events of the load, however long it takes.
+    pub async fn fill(&self, topic: &mut Topic, load: &Load, events: u64) -> Result<(), String> {
+        let unpaced = Load { pace: Pace::AsFastAsItGoes, duration: PREPARATION_MAX, ..*load };
+        let each = events / u64::from(load.lanes());
+        let stream = |load: &Load, lane| -> Stream {
+            Box::new(expectation::accepted(load, lane).take(each as usize))
+        };
+        self.put(topic, &unpaced, stream).await.map(drop)
+    }
+
+    /// Starts the broker again after it was killed.
+    pub fn start_again(&mut self) -> Result<(), String> {
+        self.broker.start_again()?;
+        self.admin = self.broker.admin()?;
+        Ok(())
+    }
+
     /// Puts the load on a topic.
     pub async fn load(&self, topic: &mut Topic, load: &Load) -> Result<Measured, String> {
         match self.before {
@@ -109,6 +126,19 @@ impl Weir {
         Ok(())
     }
 
+    /// Asks the broker whether it still has all that it accepted, and no more.
+    pub async fn check_stored(&self, topic: &Topic) -> Result<(), String> {
+        let description = self.admin.topic(&topic.name).await;
+        let partitions = description.map_err(|error| self.broker.blame(&error))?.partitions;
+        let stored: u64 = partitions.iter().map(|it| it.high_watermark.0).sum();
+        match stored == topic.accepted {
+            true => Ok(()),
+            false => {
+                Err(format!("{stored} events are stored, and {} were accepted", topic.accepted))
+            }
+        }
+    }
+
     /// Deletes a topic: the next has the disk to itself.
     pub async fn delete(&self, topic: &Topic) -> Result<(), String> {
         self.admin.delete_topic(&topic.name).await.map_err(|error| self.broker.blame(&error))
@@ -125,13 +155,6 @@ pub struct Topic {
     pub name: TopicName,
     accepted: u64,
     refused: u64,
-}
-
-impl Topic {
-    /// Events it has to have.
-    pub fn accepted(&self) -> u64 {
-        self.accepted
-    }
 }
 
 impl Subject for Weir {

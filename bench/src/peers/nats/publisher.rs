@@ -34,7 +34,7 @@ impl Way {
     pub fn alone(self) -> Limits {
         match self {
             Way::Async | Way::Fast => {
-                Limits { streams: 1, chunk: 500, chunks: 40, messages: 20_000 }
+                Limits { streams: 1, chunk: 500, chunks: 40, messages: 5_000 }
             }
             Way::Atomic => {
                 Limits { streams: 4, chunk: ATOMIC_BATCH_MAX, chunks: 2, messages: 10_000 }
@@ -45,7 +45,7 @@ impl Way {
     /// How it is used where a service publishes again what it read: the bound is on what has no verdict.
     pub fn with_service(self) -> Limits {
         match self {
-            Way::Async | Way::Fast => Limits { messages: 5_000, ..self.alone() },
+            Way::Async | Way::Fast => self.alone(),
             Way::Atomic => Limits { messages: 20_000, ..self.alone() },
         }
     }

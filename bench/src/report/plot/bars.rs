@@ -16,14 +16,19 @@ const NAMES_MAX: i32 = 380;
 
 /// Draws them.
 pub fn draw(plot: &Plot, x: &Axis, rows: &[&Row]) -> Result<String, Wrong> {
-    let several_x = rows.iter().any(|row| row.x != rows[0].x);
+    // A series that stands at several places says at which.
+    let is_elsewhere = |row: &Row| {
+        rows.iter().any(|other| {
+            (&other.series, other.fsync) == (&row.series, row.fsync) && other.x != row.x
+        })
+    };
     let groups: Vec<(String, Vec<(usize, Spread)>)> = rows
         .iter()
         .map(|row| {
             let found = plot.metrics.iter().enumerate();
             let found = found.filter_map(|(at, metric)| Some((at, *row.metrics.get(metric)?)));
             let mut name = series_name(row, rows);
-            if several_x {
+            if is_elsewhere(row) {
                 name = format!("{name}, {}", x.text(row.x));
             }
             (name, found.collect())
@@ -33,7 +38,7 @@ pub fn draw(plot: &Plot, x: &Axis, rows: &[&Row]) -> Result<String, Wrong> {
     let longest = groups.iter().map(|(name, _)| canvas::width(name)).max().unwrap_or(0);
     let left = 20 + longest.min(NAMES_MAX);
     let values = groups.iter().flat_map(|(_, bars)| bars.iter().map(|(_, spread)| spread.max));
-    let scale = Scale::over(values, plot.is_log);
+    let scale = Scale::of_lengths(values, plot.is_log);
     let to_right = |value: f64| left + (scale.place(value) * f64::from(RIGHT - left)) as i32;
     let tall = |bars: &[(usize, Spread)]| BAR * bars.len() as i32 + GAP;
     let bottom = TOP + groups.iter().map(|(_, bars)| tall(bars)).sum::<i32>() + GAP;

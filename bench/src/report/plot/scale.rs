@@ -10,15 +10,27 @@ pub struct Scale {
 
 impl Scale {
     /// One on which all of these have a place. A linear one begins at 0, so that lengths compare.
-    pub fn over(values: impl Iterator<Item = f64> + Clone, is_log: bool) -> Self {
-        let max = values.clone().fold(f64::MIN_POSITIVE, f64::max);
+    pub fn over(values: impl Iterator<Item = f64>, is_log: bool) -> Self {
+        // Nothing but zeros has an axis of one.
+        let values: Vec<f64> = values.filter(|it| it.is_finite() && 0.0 < *it).collect();
+        let max = values.iter().copied().reduce(f64::max).unwrap_or(1.0);
         if !is_log {
             let step = step(max);
             return Self { from: 0.0, to: (max / step).ceil() * step, is_log };
         }
-        let min = values.filter(|value| 0.0 < *value).fold(max, f64::min);
+        let min = values.into_iter().fold(max, f64::min);
         let (from, to) = (floor_125(min), ceil_125(max));
         Self { from, to: if from < to { to } else { from * 10.0 }, is_log }
+    }
+
+    /// The same for bars: a logarithmic one begins at least a half power of ten below the least, so that
+    /// the shortest bar is still one.
+    pub fn of_lengths(values: impl Iterator<Item = f64>, is_log: bool) -> Self {
+        let scale = Self::over(values, is_log);
+        if !is_log {
+            return scale;
+        }
+        Self { from: 10f64.powf((scale.from.log10() - 0.5).floor()), ..scale }
     }
 
     /// One that ends at its outermost values, with a little room beside them: for places along x.
@@ -124,7 +136,16 @@ mod tests {
             ["20", "50", "100", "200", "500", "1000", "2000", "5000"]
         );
         assert_eq!(ticks(&[3.0, 2e6], true), ["10", "100", "1000", "10 k", "100 k", "1 M"]);
-        assert_eq!(ticks(&[0.0], false).len(), ticks(&[0.0], false).len());
+        assert_eq!(ticks(&[0.0, f64::INFINITY], false).last().unwrap(), "1");
+        assert_eq!(ticks(&[0.0], true), ["1", "2", "5", "10"]);
+    }
+
+    #[test]
+    fn the_shortest_bar_has_a_length() {
+        let scale = |value: f64| Scale::of_lengths([value, 1e5].into_iter(), true);
+        assert!(0.1 < scale(1e3).place(1e3));
+        assert_eq!(scale(1e3).from, 1e2);
+        assert_eq!(scale(5e3).from, 1e3);
     }
 
     #[test]
