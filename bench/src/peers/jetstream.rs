@@ -97,7 +97,6 @@ async fn publish(
         }
         let is_over = lane.is_over(Instant::now());
         if is_over && lane.is_settled() {
-            publisher.close().await?;
             return Ok(tally);
         }
         let answered = tokio::select! {

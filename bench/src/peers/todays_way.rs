@@ -67,7 +67,7 @@ impl TodaysWay {
         for stream in every(&streams) {
             create_stream(&admin, &stream).await?;
         }
-        let service = self.serve(&streams).await?;
+        let mut service = self.serve(&streams).await?;
         let mut roads = Vec::new();
         for stream in &streams {
             let client = connect(self.server.url()).await?;
@@ -90,9 +90,14 @@ impl TodaysWay {
             let passing = keys.saturating_mul(self.limit);
             running.spawn(publish(state, tally, road, passing));
         }
-        let tally = gather(running, &window, load).await?;
+        // It ends when this is closed, and waiting for it would close it.
+        let stdin = service.stdin.take();
+        let tally = tokio::select! {
+            tally = gather(running, &window, load) => tally?,
+            _ = service.wait() => return Err("the service ended; its reason is above".into()),
+        };
         let usage = usage.await.map_err(|error| error.to_string())??;
-        drop(service);
+        drop((stdin, service));
         for stream in every(&streams) {
             delete_stream(&admin, &stream).await?;
         }
@@ -160,7 +165,6 @@ async fn publish(
         }
         let is_over = lane.is_over(Instant::now());
         if is_over && lane.is_settled() {
-            publisher.close().await?;
             return Ok(tally);
         }
         let (verdicts, next, is_refused) = tokio::select! {

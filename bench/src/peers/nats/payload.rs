@@ -4,7 +4,7 @@
 //! event     | id u64 | key length u8 | key | value |
 //! refusal   | id u64 | key length u8 | key | code  |
 //! ```
-//! The key is in the payload and not in a header or in the subject: both cost the server more. The id
+//! The key is in the payload: a header would have to be parsed, and subjects are kept books of. The id
 //! is what any application needs that waits for the verdict of what it sent.
 
 use bytes::{BufMut as _, Bytes, BytesMut};

@@ -5,8 +5,9 @@
 //! async        reply  <inbox>.<ordinal>                          answer: a publish ack each
 //! atomic       header Nats-Batch-Id, Nats-Batch-Sequence, on the last Nats-Batch-Commit: 1
 //!              reply  <inbox>.<ordinal of the last>              answer: a publish ack for all of it
-//! fast ingest  reply  <inbox>.<flow>.<gap>.<sequence>.<op>.$FI   answer: how far all is stored,
-//!                                                                every so many messages or when asked
+//! fast ingest  reply  <inbox>.<first ordinal>.<flow>.<gap>.<sequence>.<op>.$FI
+//!                                                                answer: how far all is stored, every
+//!                                                                so many messages and at its end
 //! ```
 
 use async_nats::{HeaderMap, Subject};
@@ -16,6 +17,11 @@ use serde::Deserialize;
 /// each batch costs it a handful of syncs and files, however large it is.
 pub const ATOMIC_BATCH_MAX: usize = 5_000;
 
+/// Messages after which a fast batch is answered at the latest; at its end it is answered anyway.
+const FAST_FLOW: u16 = 500;
+/// Which token of a fast batch's reply subject is its first ordinal: an inbox has two.
+const FAST_FIRST_TOKEN: usize = 2;
+
 /// What a message of a fast batch is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FastOp {
@@ -23,10 +29,19 @@ pub enum FastOp {
     Start = 0,
     /// One more.
     Append = 1,
-    /// No message at all but the end of the batch.
-    End = 3,
-    /// No message either: asks how far all is stored.
-    Ping = 4,
+    /// The last one, which may be the first, too.
+    Commit = 2,
+}
+
+impl FastOp {
+    /// That of message `at` (from 0) of `count`.
+    pub fn of(at: usize, count: usize) -> Self {
+        match at {
+            at if at + 1 == count => FastOp::Commit,
+            0 => FastOp::Start,
+            _ => FastOp::Append,
+        }
+    }
 }
 
 /// The headers of message `sequence` (from 1) of an atomic batch.
@@ -45,9 +60,11 @@ pub fn ordinal_reply(inbox: &str, ordinal: u64) -> Subject {
     Subject::from(format!("{inbox}.{ordinal}"))
 }
 
-/// The reply subject of message `sequence` (from 1) of a fast batch; a lost one ends the batch.
-pub fn fast_reply(inbox: &str, flow: u16, sequence: u64, op: FastOp) -> Subject {
-    Subject::from(format!("{inbox}.{flow}.fail.{sequence}.{}.$FI", op as u8))
+/// The reply subject of message `at` (from 0) of a fast batch of `count` that begins with ordinal
+/// `first`; a lost message ends the batch.
+pub fn fast_reply(inbox: &str, first: u64, at: usize, count: usize) -> Subject {
+    let op = FastOp::of(at, count) as u8;
+    Subject::from(format!("{inbox}.{first}.{FAST_FLOW}.fail.{}.{op}.$FI", at + 1))
 }
 
 /// What an answer of JetStream means.
@@ -67,6 +84,8 @@ struct Body {
     kind: String,
     #[serde(default)]
     seq: u64,
+    #[serde(default)]
+    count: u64,
     error: Option<Trouble>,
 }
 
@@ -88,15 +107,23 @@ pub fn ordinal_answer(subject: &str, body: &[u8]) -> Answer {
     }
 }
 
-/// Reads what came to the inbox of a fast batch.
-pub fn fast_answer(body: &[u8]) -> Answer {
-    match parse(body) {
-        Err(why) => Answer::Refused(why),
-        Ok(Body { kind, seq: 0, .. }) if kind == "ack" => Answer::Listening,
-        Ok(Body { kind, seq, .. }) if kind == "ack" => Answer::Stored(seq),
-        Ok(Body { kind, .. }) if kind.is_empty() => Answer::Listening,
-        Ok(Body { kind, seq, .. }) => {
-            Answer::Refused(format!("{kind} at message {seq} of the batch"))
+/// Reads the answer that came to a subject made by [`fast_reply`].
+pub fn fast_answer(subject: &str, body: &[u8]) -> Answer {
+    let first =
+        subject.split('.').nth(FAST_FIRST_TOKEN).and_then(|token| token.parse::<u64>().ok());
+    match (parse(body), first) {
+        (Err(why), _) => Answer::Refused(why),
+        (Ok(_), None) => Answer::Refused(format!("an answer to {subject}, which nobody asked for")),
+        // The last answer is a publish ack, and says how many messages the batch has.
+        (Ok(Body { kind, count, .. }), Some(first)) if kind.is_empty() && count > 0 => {
+            Answer::Stored(first + count)
+        }
+        (Ok(Body { kind, seq, .. }), Some(first)) if kind == "ack" => match seq {
+            0 => Answer::Listening,
+            stored => Answer::Stored(first + stored),
+        },
+        (Ok(Body { kind, seq, .. }), _) => {
+            Answer::Refused(format!("{kind:?} at message {seq} of a batch"))
         }
     }
 }
@@ -133,11 +160,12 @@ mod tests {
 
     #[test]
     fn a_fast_batch_is_told_by_its_reply_subjects() {
-        let reply = |sequence, op| fast_reply("_INBOX.x", 500, sequence, op).to_string();
-        assert_eq!(reply(1, FastOp::Start), "_INBOX.x.500.fail.1.0.$FI");
-        assert_eq!(reply(2, FastOp::Append), "_INBOX.x.500.fail.2.1.$FI");
-        assert_eq!(reply(2, FastOp::Ping), "_INBOX.x.500.fail.2.4.$FI");
-        assert_eq!(reply(3, FastOp::End), "_INBOX.x.500.fail.3.3.$FI");
+        let replies = |count| -> Vec<String> {
+            (0..count).map(|at| fast_reply("_INBOX.x", 70, at, count).to_string()).collect()
+        };
+        let three = ["1.0", "2.1", "3.2"].map(|end| format!("_INBOX.x.70.500.fail.{end}.$FI"));
+        assert_eq!(replies(3), three);
+        assert_eq!(replies(1), ["_INBOX.x.70.500.fail.1.2.$FI"], "one message begins and ends it");
     }
 
     #[test]
@@ -147,14 +175,16 @@ mod tests {
         let error = br#"{"error":{"code":400,"err_code":10176,"description":"incomplete"}}"#;
         let refused = Answer::Refused("JetStream says 10176: incomplete".into());
         assert_eq!(ordinal_answer("_INBOX.x.3", error), refused);
-        assert_eq!(fast_answer(error), refused);
-        assert_eq!(fast_answer(br#"{"type":"ack","seq":0,"msgs":100}"#), Answer::Listening);
-        assert_eq!(fast_answer(br#"{"type":"ack","seq":400,"msgs":100}"#), Answer::Stored(400));
-        assert!(matches!(
-            fast_answer(br#"{"type":"gap","last_seq":3,"seq":9}"#),
-            Answer::Refused(_)
-        ));
-        assert!(matches!(fast_answer(b"no responders"), Answer::Refused(_)));
+        let reply = fast_reply("_INBOX.x", 1_000, 399, 400);
+        let fast = |body: &[u8]| fast_answer(&reply, body);
+        assert_eq!(fast(error), refused);
+        assert_eq!(fast(br#"{"type":"ack","seq":0,"msgs":100}"#), Answer::Listening);
+        assert_eq!(fast(br#"{"type":"ack","seq":300,"msgs":100}"#), Answer::Stored(1_300));
+        let end = br#"{"stream":"IN","seq":7400,"batch":"x","count":400}"#;
+        assert_eq!(fast(end), Answer::Stored(1_400));
+        assert!(matches!(fast(br#"{"type":"gap","last_seq":3,"seq":9}"#), Answer::Refused(_)));
+        assert!(matches!(fast(b"no responders"), Answer::Refused(_)));
+        assert!(matches!(fast_answer("elsewhere", end), Answer::Refused(_)));
         assert!(matches!(ordinal_answer("elsewhere", stored), Answer::Refused(_)));
     }
 }
