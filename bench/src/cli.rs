@@ -7,10 +7,12 @@ use std::time::Instant;
 use clap::{Args, Parser, Subcommand};
 use time::OffsetDateTime;
 use time::macros::format_description;
+use tokio::runtime::Runtime;
 
 use crate::charts::{CHARTS, Chart};
 use crate::load::{Setting, Size};
 use crate::measure::{Machine, Versions};
+use crate::peers::{self, Order, Way};
 use crate::report::{self, Results};
 
 /// Where a run's folder is written, and where its data is while it runs, from the repository's root.
@@ -46,6 +48,21 @@ enum Command {
     },
     /// What can be measured
     List,
+    /// The service of the peer on NATS; started by a run, as a process of its own
+    #[command(hide = true)]
+    TodaysService {
+        /// Of nats-server
+        #[arg(long)]
+        server: String,
+        /// How it publishes
+        #[arg(long)]
+        way: Way,
+        /// Events of a key a day
+        #[arg(long)]
+        limit: u64,
+        /// The streams' names, without IN-, OUT- and REFUSED-
+        streams: Vec<String>,
+    },
 }
 
 #[derive(Args)]
@@ -80,6 +97,9 @@ pub fn main() -> Result<(), String> {
         Command::Compare { a, b } => {
             println!("{}", report::compare(&Results::read(&a)?, &Results::read(&b)?));
             Ok(())
+        }
+        Command::TodaysService { server, way, limit, streams } => {
+            runtime()?.block_on(peers::serve(Order { server, streams, way, limit }))
         }
         Command::List => {
             for chart in CHARTS {
@@ -117,8 +137,7 @@ fn measure(run: &Run) -> Result<(), String> {
             "The data is in memory, where a sync is free: give --scratch a folder on a disk."
         );
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+    let runtime = runtime()?;
     // What one chart could not measure takes the others' figures from nobody.
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for (number, chart) in (1..).zip(&charts) {
@@ -139,12 +158,18 @@ fn measure(run: &Run) -> Result<(), String> {
     let folder =
         run.out.clone().unwrap_or_else(|| root.join(RESULTS).join(format!("{date}-{}", run.label)));
     let size = if run.short { "short" } else { "full" }.to_owned();
-    let results = Results { date, size, machine, versions: Versions::look(), rows };
+    let results =
+        Results { date, size, machine, versions: Versions::look(peers::nats_version(&root)), rows };
     let headings: Vec<_> = charts.iter().map(|chart| chart.heading()).collect();
     for file in report::write(&folder, &results, &headings)? {
         println!("{}", file.display());
     }
     if failed.is_empty() { Ok(()) } else { Err(format!("not measured: {}", failed.join("; "))) }
+}
+
+fn runtime() -> Result<Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| format!("no runtime: {error}"))
 }
 
 fn wanted(only: &[String]) -> Result<Vec<&'static Chart>, String> {

@@ -4,9 +4,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::Chart;
-use super::point::{peak, peak_and_latency};
-use crate::load::{Fsync, Load, Setting, Subject};
-use crate::peers::PEERS;
+use super::point::peak_and_latency;
+use crate::load::{Fsync, Load, Setting};
+use crate::peers::{TODAY, has_nats};
 use crate::report::{Axis, Metric, Plot, Row, Shape};
 use crate::weir::{Before, Rule, Weir};
 
@@ -16,8 +16,8 @@ const SIZES: [usize; 2] = [128, 1024];
 pub const CHART: Chart = Chart {
     name: "headline",
     about: "Events judged by daily-limit and durable, from publisher to verdict, client and server on \
-            one machine; beside it what people use today, and what the machine could do. Latency at \
-            half of the most.",
+            one machine; beside it what people use today: NATS JetStream with a service that counts, \
+            and alone. Latency at half of the most.",
     seconds: [8, 35],
     x: Axis { label: "bytes of an event", is_log: true, write: |x| format!("{x} B") },
     plots: &[
@@ -52,6 +52,7 @@ pub const CHART: Chart = Chart {
 fn rows(setting: &Setting) -> BoxFuture<'_, Result<Vec<Row>, String>> {
     async move {
         let mut rows = Vec::new();
+        let has_nats = has_nats(setting);
         for event_bytes in SIZES {
             let load = Load::of(event_bytes, setting.size);
             let row = |series, fsync| Row::new(CHART.name, series, event_bytes as f64, fsync);
@@ -61,15 +62,15 @@ fn rows(setting: &Setting) -> BoxFuture<'_, Result<Vec<Row>, String>> {
             let empty = row("weir, daily-limit", Fsync::EachAnswer);
             rows.push(peak_and_latency(setting, &mut weir, &load, empty).await?);
             drop(weir);
-            for peer in PEERS.iter().filter(|_| setting.with_peers) {
-                setting.tell(&format!("{}, {event_bytes} B", peer.series));
-                let mut subject = (peer.start)(setting, &load).await?;
+            for peer in TODAY.iter().filter(|_| has_nats) {
+                setting.tell(&format!(
+                    "{}, fsync {}, {event_bytes} B",
+                    peer.series,
+                    peer.fsync.name()
+                ));
+                let mut subject = (peer.start)(setting).await?;
                 let empty = row(peer.series, peer.fsync);
-                let subject: &mut dyn Subject = &mut *subject;
-                rows.push(match peer.has_latency {
-                    true => peak_and_latency(setting, subject, &load, empty).await?,
-                    false => empty.with_throughput(&peak(setting, subject, &load).await?),
-                });
+                rows.push(peak_and_latency(setting, &mut *subject, &load, empty).await?);
             }
         }
         Ok(rows)

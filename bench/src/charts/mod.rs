@@ -9,6 +9,9 @@ mod recovery;
 mod growth;
 mod idle;
 mod start;
+mod nats;
+mod limits;
+mod disk;
 mod point;
 
 use futures::future::BoxFuture;
@@ -62,4 +65,7 @@ pub const CHARTS: &[&Chart] = &[
     &growth::BATCHES,
     &idle::CHART,
     &start::CHART,
+    &nats::CHART,
+    &limits::CHART,
+    &disk::CHART,
 ];

@@ -40,6 +40,8 @@ pub enum Metric {
     Mib,
     /// Of memory, for each of many.
     KibEach,
+    /// Of a file.
+    SyncsPerSecond,
 }
 
 impl Metric {
@@ -60,12 +62,19 @@ impl Metric {
             Self::NsPerEvent => "ns/event",
             Self::Mib => "MiB",
             Self::KibEach => "KiB each",
+            Self::SyncsPerSecond => "syncs/s",
         }
     }
 
     /// Whether more of it is better.
     pub fn is_better_higher(self) -> bool {
-        matches!(self, Self::EventsPerSecond | Self::MegabytesPerSecond | Self::SwapsPerSecond)
+        matches!(
+            self,
+            Self::EventsPerSecond
+                | Self::MegabytesPerSecond
+                | Self::SwapsPerSecond
+                | Self::SyncsPerSecond
+        )
     }
 }
 
