@@ -9,7 +9,9 @@ use bytes::Bytes;
 use prost::Message;
 use tokio::runtime::Builder;
 use weir_log::commit::Stored;
-use weir_log::commit::{Consumed, Identity, Kind, Produced, SideEvent, StateChange, StateChanges, StateValue};
+use weir_log::commit::{
+    Consumed, Identity, Kind, Produced, SideEvent, StateChange, StateChanges, StateValue,
+};
 use weir_log::segment::{Machine, Options, SegmentLog};
 use weir_log::{Cleaning, Commit, PartitionLog, Sieve, Stretch};
 use weir_views::partition::PartitionView;
