@@ -9,25 +9,23 @@ use std::time::Duration;
 use quinn::Runtime as _;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt,
+    AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TransportConfig, VarInt,
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch};
-use weir_wire::frame::ALPN;
+use weir_wire::frame::{ALPN, PACKET_BYTES_MAX};
 
-use crate::session::{self, Office};
+use crate::session::{self, Office, STREAMS_AT_FIRST};
 
 /// Connections at once: thousands may wait, at some tens of KiB each.
 const CONNECTIONS_MAX: usize = 4_096;
 /// Handshakes under way above which an address has to prove itself by a Retry first; those that
 /// wait to be looked at are four times as many at most, and the rest is turned away.
 const HANDSHAKES_MAX: usize = 64;
-/// Streams a client may have open in one connection: a producer uses one per partition, and so does a
-/// subscription. One that waits costs a few KiB; what all may send ahead is the connection's window.
-const STREAMS_MAX: u32 = 4_096;
 /// Bytes a client may send ahead of us in one stream: one batch of the largest size in flight.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// And in one connection.
@@ -148,6 +146,7 @@ fn endpoint_config(key: &PrivateKeyDer<'_>) -> EndpointConfig {
     let [a, b, c, d, e, f, g, h, ..] = secret(b"weir connection id");
     let names = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
     let mut config = EndpointConfig::new(Arc::new(reset));
+    config.max_udp_payload_size(PACKET_BYTES_MAX).expect("more than the least that QUIC knows");
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(names)));
     config
 }
@@ -165,8 +164,11 @@ fn server_config(
     let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     config.max_incoming(4 * HANDSHAKES_MAX).migration(false);
     let mut transport = TransportConfig::default();
+    let mut packets = MtuDiscoveryConfig::default();
+    packets.upper_bound(PACKET_BYTES_MAX);
     transport
-        .max_concurrent_bidi_streams(STREAMS_MAX.into())
+        .mtu_discovery_config(Some(packets))
+        .max_concurrent_bidi_streams(STREAMS_AT_FIRST.into())
         .max_concurrent_uni_streams(0u32.into())
         .stream_receive_window(STREAM_WINDOW_BYTES.into())
         .receive_window(CONNECTION_WINDOW_BYTES.into())

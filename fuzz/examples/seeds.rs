@@ -9,7 +9,9 @@ use bytes::Bytes;
 use prost::Message;
 use tokio::runtime::Builder;
 use weir_log::commit::Stored;
-use weir_log::commit::{Consumed, Identity, Kind, Produced, SideEvent, StateChange, StateValue};
+use weir_log::commit::{
+    Consumed, Identity, Kind, Produced, SideEvent, StateChange, StateChanges, StateValue,
+};
 use weir_log::segment::{Machine, Options, SegmentLog};
 use weir_log::{Cleaning, Commit, PartitionLog, Sieve, Stretch};
 use weir_views::partition::PartitionView;
@@ -381,11 +383,11 @@ fn full(first_offset: Offset, ordinal: u64, round: u32) -> Commit {
         }),
         relayed: ordinal,
         verdicts: verdicts(),
-        state: vec![
+        state: StateChanges::from_iter([
             change(b"alice", value(None)),
             change(b"bob", value(Some(Timestamp(86_400_000)))),
             change(b"carol", None),
-        ],
+        ]),
         outbox: vec![SideEvent { ordinal, plugin, topic, hops: 1, event: event() }],
         consumed: Some(consumed(round)),
         data: batch(&[700, 900, 800], compression),

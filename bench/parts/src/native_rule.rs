@@ -104,8 +104,8 @@ impl Stage for NativeRule {
         self.places.clear();
         let expires_at = Some(self.tomorrow());
         let change = |(key, count): (Bytes, u64)| Change {
-            key,
-            value: Some((Bytes::copy_from_slice(&count.to_le_bytes()), expires_at)),
+            key: key[..].into(),
+            value: Some((count.to_le_bytes()[..].into(), expires_at)),
         };
         self.kept.drain(..).map(change).collect()
     }

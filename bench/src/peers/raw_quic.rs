@@ -15,6 +15,7 @@ use quinn::{
 };
 use rustix::net::sockopt;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use weir_wire::frame::PACKET_BYTES_MAX;
 
 use super::of_machine;
 use crate::load::{Events, Load, Subject};
@@ -36,8 +37,8 @@ pub struct Transport {
     pub connection_window: u32,
     /// What may be under way without an acknowledgement.
     pub send_window: u64,
-    /// The largest packet that is tried; 1,452 bytes if nothing is said.
-    pub mtu_max: Option<u16>,
+    /// Bytes of a packet at most.
+    pub packet_bytes_max: u16,
     /// Packets after which one is acknowledged, if quinn's own word is not to be taken.
     pub ack_every: Option<u32>,
     /// The kernel's buffers of a socket, if its default is not to be taken.
@@ -49,7 +50,7 @@ pub const AS_WEIR: Transport = Transport {
     stream_window: 4 << 20,
     connection_window: 32 << 20,
     send_window: 8 << 20,
-    mtu_max: None,
+    packet_bytes_max: PACKET_BYTES_MAX,
     ack_every: None,
     socket_bytes: None,
 };
@@ -57,7 +58,7 @@ pub const AS_WEIR: Transport = Transport {
 /// The fastest that was found on loopback. Quinn hands up to ten packets to the kernel at once, which takes
 /// 64 KiB: 6,500 bytes each is what fits. With 8,000 nearly nothing moved (7 MB/s).
 pub const BEST: Transport =
-    Transport { mtu_max: Some(6_500), ack_every: Some(20), socket_bytes: Some(4 << 20), ..AS_WEIR };
+    Transport { ack_every: Some(20), socket_bytes: Some(4 << 20), ..AS_WEIR };
 
 /// Bytes through quinn.
 pub struct RawQuic(pub Transport);
@@ -176,11 +177,9 @@ impl Transport {
             .receive_window(self.connection_window.into())
             .send_window(self.send_window)
             .datagram_receive_buffer_size(None);
-        if let Some(most) = self.mtu_max {
-            let mut discovery = MtuDiscoveryConfig::default();
-            discovery.upper_bound(most);
-            transport.mtu_discovery_config(Some(discovery));
-        }
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(self.packet_bytes_max);
+        transport.mtu_discovery_config(Some(discovery));
         if let Some(packets) = self.ack_every {
             let mut frequency = quinn::AckFrequencyConfig::default();
             frequency.ack_eliciting_threshold(packets.into());
@@ -197,9 +196,7 @@ impl Transport {
             sockopt::set_socket_send_buffer_size(&socket, bytes)?;
         }
         let mut config = EndpointConfig::default();
-        if let Some(most) = self.mtu_max {
-            config.max_udp_payload_size(most).map_err(std::io::Error::other)?;
-        }
+        config.max_udp_payload_size(self.packet_bytes_max).map_err(std::io::Error::other)?;
         Endpoint::new(config, server, socket, Arc::new(TokioRuntime))
     }
 }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use weir_log::Commit;
-use weir_log::commit::{Kind, SideEvent, StateChange, StateValue};
+use weir_log::commit::{Kind, SideEvent, StateChange, StateChanges, StateValue};
 use weir_views::partition::PartitionView;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{PartitionId, PluginName, Timestamp, TopicName};
@@ -32,7 +32,7 @@ pub struct Judged {
     /// The admitted events as they would be stored, in order.
     pub stored: Vec<Event>,
     /// What the chain changed in its plugins' state.
-    pub state: Vec<StateChange>,
+    pub state: StateChanges,
     /// The side events, in order of emission.
     pub side_events: Vec<SideEvent>,
 }

@@ -9,16 +9,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use weir_log::commit::{StateChanges, StateChangesWriter};
 use weir_plugin_host::{
     BatchContext, Change, FaultCause, MigrateError, OldEntry, PluginFault, StateBase,
 };
 use weir_views::keyspaces::Keyspaces;
-use weir_views::state::{Entry, PluginState};
+use weir_views::state::{Entry, Key, PluginState};
 use weir_wire::ids::{Principal, Timestamp};
 use weir_wire::keyspace::{Keyspace, Schema};
 
-use crate::admission::{Place, STORED_BYTES_MAX};
+use crate::admission::{Place, STORED_BYTES_MAX, write_changes};
 use crate::chain::Link;
 
 /// Changed bytes after which a commit of a migration ends: small beside what a commit may hold, so
@@ -61,7 +61,7 @@ pub(crate) fn step(state: &Keyspaces, target: &Keyspace) -> Step {
 /// A migration under way.
 pub(crate) struct Migration {
     schema: Schema,
-    entries: std::vec::IntoIter<(Arc<[u8]>, Entry)>,
+    entries: std::vec::IntoIter<(Key, Entry)>,
     fuel_left: u64,
 }
 
@@ -195,15 +195,10 @@ impl StateBase for Nothing {
 }
 
 /// Changes as the log has them.
-pub(crate) fn changed(link: &Link, changes: Vec<Change>) -> Vec<weir_log::commit::StateChange> {
-    use weir_log::commit::{StateChange, StateValue};
-    let in_log = |Change { key, value }: Change| StateChange {
-        plugin: link.plugin().clone(),
-        keyspace: link.keyspace().clone(),
-        key,
-        value: value.map(|(bytes, expires_at): (Bytes, _)| StateValue { bytes, expires_at }),
-    };
-    changes.into_iter().map(in_log).collect()
+pub(crate) fn changed(link: &Link, changes: &[Change]) -> StateChanges {
+    let mut writer = StateChangesWriter::default();
+    write_changes(&mut writer, link.plugin(), link.keyspace(), changes);
+    writer.finish()
 }
 
 #[cfg(test)]

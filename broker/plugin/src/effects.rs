@@ -8,24 +8,24 @@
 //! Promises: nothing reaches `kept` that is over a limit; a refused call changes nothing. Knows
 //! no wasmtime and no clock: time comes with the batch.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use hashbrown::HashTable;
 use weir_wire::admin::Limits;
 use weir_wire::frame::EVENT_BYTES_MAX;
 use weir_wire::ids::{RESERVED_HEADER_PREFIX, Timestamp, TopicName};
 use weir_wire::record_batch::Event;
 
 use crate::fault::fault;
-use crate::{Change, Emitted, FaultCause, PluginFault, StateBase};
+use crate::{Change, Emitted, FaultCause, PluginFault, StateBase, StateBytes, StateKey};
 
 /// Bytes of a state key at most: part of the contract in `wit/`.
 pub const STATE_KEY_BYTES_MAX: usize = 256;
 /// Bytes of a state value at most: part of the contract in `wit/`.
 pub const STATE_VALUE_BYTES_MAX: usize = 64 << 10;
 
-type Stored = Option<(Bytes, Option<Timestamp>)>;
+type Stored = Option<(StateBytes, Option<Timestamp>)>;
 
 /// The effects of one stage in one batch.
 pub(crate) struct Effects {
@@ -34,14 +34,59 @@ pub(crate) struct Effects {
     now: Timestamp,
     may_emit: bool,
     base: Option<Arc<dyn StateBase>>,
-    kept: Vec<Change>,
-    kept_index: HashMap<Bytes, usize>,
+    kept: Kept,
     kept_size: Size,
     // A list and no map: most events change one key, and the limit is small.
-    pending: Vec<Change>,
+    pending: Vec<Pending>,
     pending_size: Size,
     emitted: Vec<Emitted>,
     emitted_bytes: u64,
+}
+
+/// A change of this event.
+struct Pending {
+    hash: u64,
+    change: Change,
+}
+
+/// The changes of the batch so far, in order of first change, and where each key is among them.
+#[derive(Default)]
+struct Kept {
+    changes: Vec<Change>,
+    index: HashTable<u32>,
+    // Seeded: keys are chosen by hostile clients.
+    hasher: RandomState,
+}
+
+impl Kept {
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    fn get(&self, hash: u64, key: &[u8]) -> Option<&Change> {
+        let changes = &self.changes;
+        let at = self.index.find(hash, |at| *changes[*at as usize].key == *key)?;
+        Some(&changes[*at as usize])
+    }
+
+    fn put(&mut self, Pending { hash, change }: Pending) {
+        let Self { changes, index, hasher } = self;
+        let is_it = |at: &u32| changes[*at as usize].key == change.key;
+        match index.find(hash, is_it) {
+            Some(at) => changes[*at as usize].value = change.value,
+            None => {
+                let at = u32::try_from(changes.len()).expect("a batch changes fewer keys");
+                let hash_of = |at: &u32| hasher.hash_one(&*changes[*at as usize].key);
+                index.insert_unique(hash, at, hash_of);
+                changes.push(change);
+            }
+        }
+    }
+
+    fn take(&mut self) -> Vec<Change> {
+        self.index.clear();
+        std::mem::take(&mut self.changes)
+    }
 }
 
 /// How much more (or less) is stored than in the base.
@@ -60,8 +105,7 @@ impl Effects {
             now: Timestamp::default(),
             may_emit: false,
             base: None,
-            kept: Vec::new(),
-            kept_index: HashMap::new(),
+            kept: Kept::default(),
             kept_size: Size::default(),
             pending: Vec::new(),
             pending_size: Size::default(),
@@ -85,14 +129,8 @@ impl Effects {
 
     /// The event's effects stand; its side events go behind `side_events`.
     pub(crate) fn keep(&mut self, side_events: &mut Vec<Emitted>) {
-        for change in self.pending.drain(..) {
-            match self.kept_index.get(&change.key) {
-                Some(&at) => self.kept[at].value = change.value,
-                None => {
-                    self.kept_index.insert(change.key.clone(), self.kept.len());
-                    self.kept.push(change);
-                }
-            }
+        for pending in self.pending.drain(..) {
+            self.kept.put(pending);
         }
         self.kept_size.keys += self.pending_size.keys;
         self.kept_size.bytes += self.pending_size.bytes;
@@ -112,7 +150,7 @@ impl Effects {
     /// Bytes of the keys and values that the event changed so far.
     pub(crate) fn pending_bytes(&self) -> u64 {
         let value_bytes = |value: &Stored| value.as_ref().map_or(0, |(value, _)| value.len());
-        let bytes = self.pending.iter().map(|change| change.key.len() + value_bytes(&change.value));
+        let bytes = self.pending().map(|change| change.key.len() + value_bytes(&change.value));
         bytes.sum::<usize>() as u64
     }
 
@@ -120,48 +158,53 @@ impl Effects {
     pub(crate) fn finish(&mut self) -> Vec<Change> {
         self.discard();
         self.base = None;
-        self.kept_index.clear();
         self.kept_size = Size::default();
-        std::mem::take(&mut self.kept)
+        self.kept.take()
     }
 
     /// What this event changed so far.
-    pub(crate) fn pending(&self) -> &[Change] {
-        &self.pending
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Change> {
+        self.pending.iter().map(|pending| &pending.change)
     }
 
     /// The live value of `key`.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        self.live(key).map(|(value, _)| value)
+        self.live(self.stored(self.kept.hash(key), key)).map(|(value, _)| value)
     }
 
     /// Sets `key`; it is gone `ttl_ms` after now, or never.
     pub(crate) fn set(
         &mut self,
-        key: Vec<u8>,
+        key: &[u8],
         value: Vec<u8>,
         ttl_ms: Option<u64>,
     ) -> Result<(), PluginFault> {
         let expires = ttl_ms.map(|ttl_ms| self.after(ttl_ms));
-        self.put(key.into(), Some((value.into(), expires)))
+        let hash = self.kept.hash(key);
+        let before = self.stored(hash, key).map(|(old, _)| old.len());
+        self.put(hash, key, before, Some((value.into(), expires)))
     }
 
     /// Removes `key`, if it is there.
-    pub(crate) fn delete(&mut self, key: Vec<u8>) -> Result<(), PluginFault> {
-        if self.stored(&key).is_none() {
-            return Ok(());
+    pub(crate) fn delete(&mut self, key: &[u8]) -> Result<(), PluginFault> {
+        let hash = self.kept.hash(key);
+        match self.stored(hash, key).map(|(old, _)| old.len()) {
+            None => Ok(()),
+            before => self.put(hash, key, before, None),
         }
-        self.put(key.into(), None)
     }
 
     /// Adds to the counter `key` and gives its new value.
     pub(crate) fn increment(
         &mut self,
-        key: Vec<u8>,
+        key: &[u8],
         by: i64,
         ttl_ms: Option<u64>,
     ) -> Result<i64, PluginFault> {
-        let (before, expires) = match self.live(&key) {
+        let hash = self.kept.hash(key);
+        let stored = self.stored(hash, key);
+        let before = stored.map(|(old, _)| old.len());
+        let (count, expires) = match self.live(stored) {
             None => (0, None),
             Some((value, expires)) => {
                 let counter = value.try_into().map_err(|_| {
@@ -170,11 +213,12 @@ impl Effects {
                 (i64::from_le_bytes(counter), expires)
             }
         };
-        let sum = before
+        let sum = count
             .checked_add(by)
             .ok_or_else(|| fault(FaultCause::Trap, "incremented a counter over 64 bits"))?;
         let expires = ttl_ms.map(|ttl_ms| self.after(ttl_ms)).or(expires);
-        self.put(key.into(), Some((Bytes::copy_from_slice(&sum.to_le_bytes()), expires)))?;
+        let value = StateBytes::from_slice(&sum.to_le_bytes());
+        self.put(hash, key, before, Some((value, expires)))?;
         Ok(sum)
     }
 
@@ -220,25 +264,32 @@ impl Effects {
         Timestamp(self.now.0.saturating_add(ttl_ms))
     }
 
-    /// What lies under `key` and has not expired.
-    fn live(&self, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
-        self.stored(key).filter(|(_, expires)| expires.is_none_or(|at| self.now < at))
+    /// What of that has not expired.
+    fn live<'a>(
+        &self,
+        stored: Option<(&'a [u8], Option<Timestamp>)>,
+    ) -> Option<(&'a [u8], Option<Timestamp>)> {
+        stored.filter(|(_, expires)| expires.is_none_or(|at| self.now < at))
     }
 
     /// What lies under `key`, expired or not: that is what takes space.
-    fn stored(&self, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
-        let own = self
-            .pending
-            .iter()
-            .find(|change| change.key == key)
-            .or_else(|| self.kept_index.get(key).map(|at| &self.kept[*at]));
+    fn stored(&self, hash: u64, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
+        let own =
+            self.pending().find(|change| *change.key == *key).or_else(|| self.kept.get(hash, key));
         match own {
             Some(change) => change.value.as_ref().map(|(value, expires)| (&value[..], *expires)),
             None => self.base.as_ref()?.get(key),
         }
     }
 
-    fn put(&mut self, key: Bytes, value: Stored) -> Result<(), PluginFault> {
+    /// Puts `value` under `key`, where now a value of `before` bytes lies.
+    fn put(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        before: Option<usize>,
+        value: Stored,
+    ) -> Result<(), PluginFault> {
         let quota = |what: String| Err(fault(FaultCause::StateQuota, what));
         let value_bytes = value.as_ref().map_or(0, |(value, _)| value.len());
         if STATE_KEY_BYTES_MAX < key.len() {
@@ -254,9 +305,9 @@ impl Effects {
         }
         let size_of = |value_bytes: usize| (key.len() + value_bytes) as i64;
         let mut size = self.pending_size;
-        if let Some((old, _)) = self.stored(&key) {
+        if let Some(old_bytes) = before {
             size.keys -= 1;
-            size.bytes -= size_of(old.len());
+            size.bytes -= size_of(old_bytes);
         }
         if value.is_some() {
             size.keys += 1;
@@ -275,15 +326,18 @@ impl Effects {
             }
         }
         let changed = self.pending.len();
-        match self.pending.iter_mut().find(|change| change.key == key) {
-            Some(change) => change.value = value,
+        match self.pending.iter_mut().find(|pending| *pending.change.key == *key) {
+            Some(pending) => pending.change.value = value,
             None if self.limits.state_changes as usize <= changed => {
                 return quota(format!(
                     "over {} changed keys for one event",
                     self.limits.state_changes
                 ));
             }
-            None => self.pending.push(Change { key, value }),
+            None => {
+                let change = Change { key: StateKey::from_slice(key), value };
+                self.pending.push(Pending { hash, change });
+            }
         }
         self.pending_size = size;
         Ok(())

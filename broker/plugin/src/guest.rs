@@ -132,13 +132,13 @@ impl state::Host for Guest {
         Ok(self.state()?.get(&key).map(<[u8]>::to_vec))
     }
     fn set(&mut self, key: Vec<u8>, value: Vec<u8>, ttl_ms: Option<u64>) -> Result<()> {
-        Ok(self.state()?.set(key, value, ttl_ms)?)
+        Ok(self.state()?.set(&key, value, ttl_ms)?)
     }
     fn delete(&mut self, key: Vec<u8>) -> Result<()> {
-        Ok(self.state()?.delete(key)?)
+        Ok(self.state()?.delete(&key)?)
     }
     fn increment(&mut self, key: Vec<u8>, by: i64, ttl_ms: Option<u64>) -> Result<i64> {
-        Ok(self.state()?.increment(key, by, ttl_ms)?)
+        Ok(self.state()?.increment(&key, by, ttl_ms)?)
     }
 }
 

@@ -26,7 +26,7 @@ mod bindings;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use smallvec::SmallVec;
 use weir_wire::ids::{PartitionId, Principal, Timestamp, TopicName};
 use weir_wire::keyspace::Schema;
 use weir_wire::record_batch::{Event, Record};
@@ -178,10 +178,15 @@ pub struct Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The key.
-    pub key: Bytes,
+    pub key: StateKey,
     /// The new value and from which partition time on it is gone.
-    pub value: Option<(Bytes, Option<Timestamp>)>,
+    pub value: Option<(StateBytes, Option<Timestamp>)>,
 }
+
+/// A key of state: within itself up to 24 bytes, so that an ordinary change allocates nothing.
+pub type StateKey = SmallVec<[u8; 24]>;
+/// A value of state: within itself up to 16 bytes, a counter or two.
+pub type StateBytes = SmallVec<[u8; 16]>;
 
 /// A side event as a plugin emitted it.
 #[derive(Debug, Clone, PartialEq, Eq)]

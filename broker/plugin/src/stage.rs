@@ -125,7 +125,7 @@ impl WasmStage {
     }
 
     /// What the last judged event changed, until it is kept or discarded.
-    pub fn pending(&self) -> &[Change] {
+    pub fn pending(&self) -> impl Iterator<Item = &Change> {
         self.guest().effects.pending()
     }
 

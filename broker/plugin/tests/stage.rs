@@ -107,9 +107,9 @@ fn discarded_effects_never_were_and_kept_ones_are_seen() {
     }
     assert_eq!(signs, "+++--");
     let changes = stage.finish();
-    let two = Bytes::copy_from_slice(&2_i64.to_le_bytes());
+    let two = 2_i64.to_le_bytes()[..].into();
     assert_eq!(changes.len(), 1, "each key once");
-    assert_eq!(changes[0].key, "alice");
+    assert_eq!(changes[0].key[..], *b"alice");
     assert_eq!(changes[0].value, Some((two, Some(Timestamp(DAY_MS)))));
 }
 

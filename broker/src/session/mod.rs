@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::frame::{
     BATCH_BYTES_MAX, BATCH_EVENTS_MAX, CLIENT_FRAME, EVENT_BYTES_MAX, HELLO_FRAME, PROTOCOL_VERSION,
@@ -36,6 +37,13 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const BATCH_MEMORY_BYTES: usize = 256 << 20;
 /// QUIC application error code: the client did not prove who it is.
 const CLOSE_UNAUTHENTICATED: VarInt = VarInt::from_u32(1);
+
+/// Streams a client may have open in one connection at first. QUIC keeps some ninety bytes for each that
+/// may come, so what most clients never use is not promised to any.
+pub const STREAMS_AT_FIRST: u32 = 64;
+/// And at most: a producer uses one per partition, and so does a subscription. One that waits costs a few
+/// KiB; what all may send ahead is the connection's window.
+const STREAMS_MAX: u32 = 4_096;
 
 /// What all sessions share.
 pub struct Office {
@@ -75,10 +83,19 @@ pub async fn serve(connection: Connection, office: Arc<Office>) {
             return;
         }
     };
+    let mut streams = JoinSet::new();
+    let mut allowed = STREAMS_AT_FIRST;
     while let Ok((out, input)) = connection.accept_bi().await {
         let (office, principal) = (Arc::clone(&office), principal.clone());
-        tokio::spawn(serve_stream(out, input, office, principal, connection.clone()));
+        streams.spawn(serve_stream(out, input, office, principal, connection.clone()));
+        while streams.try_join_next().is_some() {}
+        if (allowed as usize) < 2 * streams.len() && allowed < STREAMS_MAX {
+            allowed *= 2;
+            connection.set_max_concurrent_bi_streams(allowed.into());
+        }
     }
+    // What was handed over is judged all the same.
+    streams.detach_all();
 }
 
 /// The handshake on the connection's first stream.

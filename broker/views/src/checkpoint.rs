@@ -19,8 +19,6 @@
 //!
 //! Not here: where rows are kept, and how many of them belong together (`store`).
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use weir_wire::ids::{
     ChainRevision, GroupName, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId,
@@ -32,7 +30,7 @@ use crate::consumed::{self, ConsumedOffsets, Reached};
 use crate::keyspaces::Keyspaces;
 use crate::outbox::{self, Outbox, Waiting};
 use crate::producers::{self, ClientHead, Producers, Remembered};
-use crate::state::{self, Entry};
+use crate::state::{self, Entry, Key, Value};
 
 /// Raised with every change of what the rows mean; a checkpoint of another version is discarded.
 const VERSION: u8 = 1;
@@ -270,9 +268,10 @@ impl Decoder {
                 let (expires, at) = (value.flag()?, value.u64()?);
                 let entry = Entry {
                     expires_at: expires.then_some(Timestamp(at)),
-                    value: Arc::from(value.rest()),
+                    value: Value::from_slice(value.rest()),
                 };
-                let changed = state::Changed { key: Arc::from(key.rest()), entry: Some(entry) };
+                let changed =
+                    state::Changed { key: Key::from_slice(key.rest()), entry: Some(entry) };
                 self.state.push((place, changed));
             }
             CLIENT => {
@@ -445,8 +444,8 @@ mod tests {
         let plugin = PluginName::parse("limit").unwrap();
         let weeks = Keyspace::parse("per-week@7").unwrap();
         let keyspaces = Keyspaces::restore(weeks, Some(Keyspace::default())).unwrap();
-        let entry = Entry { value: Arc::from(*b"ten"), expires_at: Some(Timestamp(9)) };
-        let changed = state::Changed { key: Arc::from(*b"alice"), entry: Some(entry) };
+        let entry = Entry { value: Value::from_slice(b"ten"), expires_at: Some(Timestamp(9)) };
+        let changed = state::Changed { key: Key::from_slice(b"alice"), entry: Some(entry) };
         let batch = Remembered {
             first: Sequence::new(3),
             count: 2,

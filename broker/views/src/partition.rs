@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use weir_log::Commit;
-use weir_log::commit::{KeyspaceChange, KeyspaceFate, Kind};
+use weir_log::commit::{ChangeAt, KeyspaceChange, KeyspaceFate, Kind};
 use weir_log::planted::{Bug, is_planted};
 use weir_wire::ids::{ChainRevision, Digest, Offset, PluginName, Position, Timestamp};
 use weir_wire::keyspace::Keyspace;
@@ -123,12 +123,15 @@ impl PartitionView {
     }
 
     fn apply_state(&mut self, commit: &Commit) {
-        for change in &commit.state {
-            let value = change.value.as_ref().map(|value| (&*value.bytes, value.expires_at));
-            self.changed_bytes += change.key.len() + value.map_or(0, |(bytes, _)| bytes.len());
-            let place = (change.plugin.clone(), change.keyspace.clone());
-            let changed = self.changed.of(&place);
-            exclusive(self.state.entry(place).or_default()).apply(&change.key, value, changed);
+        let mut at_work: Option<(&mut PluginState, &mut Vec<Changed>)> = None;
+        for ChangeAt { place, key, value } in commit.state.reader() {
+            if let Some(place) = place {
+                let changed = self.changed.of(&place);
+                at_work = Some((exclusive(self.state.entry(place).or_default()), changed));
+            }
+            let (state, changed) = at_work.as_mut().expect("the first change says whose it is");
+            self.changed_bytes += key.len() + value.map_or(0, |(bytes, _)| bytes.len());
+            state.apply(key, value, changed);
         }
         for (place, state) in &mut self.state {
             exclusive(state).advance(commit.time, self.changed.of(place));
@@ -335,7 +338,7 @@ fn hex(text: &mut String, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_log::commit::{StateChange, StateValue};
+    use weir_log::commit::{StateChange, StateChanges, StateValue};
     use weir_wire::verdict::Verdicts;
 
     fn mark(time: u64) -> Commit {
@@ -351,7 +354,7 @@ mod tests {
             relayed: 0,
             verdicts: Verdicts::default(),
             keyspaces: Vec::new(),
-            state: Vec::new(),
+            state: StateChanges::default(),
             outbox: Vec::new(),
             note: Bytes::new(),
             data: Bytes::new(),
@@ -371,7 +374,7 @@ mod tests {
     #[test]
     fn changes_that_nobody_takes_do_not_fill_the_memory() {
         static VALUE: [u8; 64 << 10] = [7; 64 << 10];
-        let commit = Commit { state: vec![change(&VALUE)], ..mark(1) };
+        let commit = Commit { state: StateChanges::from_iter([change(&VALUE)]), ..mark(1) };
         let mut view = PartitionView::restore(None);
         view.apply(Position(0), &commit);
         assert_eq!(view.changed_bytes(), 0, "the first checkpoint holds everything anyway");
@@ -440,7 +443,8 @@ mod tests {
         let into = |raw: &str, value| StateChange { keyspace: keyspace(raw), ..change(value) };
         let none = Vec::new();
         let mut at = 0;
-        let mut step = |view: &mut PartitionView, keyspaces, state, expected: &str| {
+        let mut step = |view: &mut PartitionView, keyspaces, state: Vec<_>, expected: &str| {
+            let state = StateChanges::from_iter(state);
             view.apply(Position(at), &Commit { keyspaces, state, ..mark(1) });
             at += 1;
             assert_eq!(seen(view), expected);
@@ -470,7 +474,10 @@ mod tests {
         let fold = store.partition(weir_wire::ids::TopicId(1), Default::default());
         let mut view = PartitionView::restore(None);
         let weeks = StateChange { keyspace: keyspace("w@2"), ..change(b"8") };
-        view.apply(Position(0), &Commit { state: vec![change(b"1"), weeks], ..mark(1) });
+        view.apply(
+            Position(0),
+            &Commit { state: StateChanges::from_iter([change(b"1"), weeks]), ..mark(1) },
+        );
         fold.save(view.take_changes()).unwrap();
         let keyspaces = vec![fate("w@2", KeyspaceFate::Cleared)];
         view.apply(Position(1), &Commit { keyspaces, ..mark(2) });
@@ -492,9 +499,15 @@ mod tests {
     #[should_panic(expected = "every stage has let go of the state")]
     fn a_held_state_does_not_change() {
         let mut view = PartitionView::restore(None);
-        view.apply(Position(0), &Commit { state: vec![change(b"one")], ..mark(1) });
+        view.apply(
+            Position(0),
+            &Commit { state: StateChanges::from_iter([change(b"one")]), ..mark(1) },
+        );
         let held = view.state(&PluginName::parse("limit").unwrap());
         assert_eq!(held.get(b"alice"), Some((&b"one"[..], None)));
-        view.apply(Position(1), &Commit { state: vec![change(b"two")], ..mark(1) });
+        view.apply(
+            Position(1),
+            &Commit { state: StateChanges::from_iter([change(b"two")]), ..mark(1) },
+        );
     }
 }

@@ -2,37 +2,43 @@
 //!
 //! Promises: an entry whose time has come is absent from `get`; it leaves memory, the counts and
 //! the checkpoint when its minute is over, without a scan. So keys and bytes are a function of the
-//! log alone. Every key and value has bytes of its own and pins no batch's buffer.
+//! log alone. Every key and value has bytes of its own and pins no batch's buffer; ordinary ones are
+//! within the entry, so that a look at one is a look at one place in memory.
 //!
 //! Not here: quotas (the plugin's host checks them), and whether a change was right.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
+use smallvec::SmallVec;
 use weir_wire::ids::Timestamp;
 
 /// Expiries are gathered by the minute: a counter that renews its time to live with every event
 /// moves from one bucket to the next once a minute, not once an event.
 const EXPIRY_BUCKET_MS: u64 = 60_000;
 
+/// A key. Within itself up to 24 bytes: an id of a user with a day behind it.
+pub type Key = SmallVec<[u8; 24]>;
+/// A value. Within itself up to 16 bytes, which is all that a `Vec` would take: a counter or two.
+pub type Value = SmallVec<[u8; 16]>;
+
 /// What one plugin remembers in one partition.
 // The map keeps the standard library's seeded hash: keys are chosen by hostile clients.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PluginState {
-    entries: HashMap<Arc<[u8]>, Entry>,
+    entries: HashMap<Key, Entry>,
     /// Bytes of all keys and values in `entries`.
     bytes: u64,
     /// The partition time: what expires by then is absent.
     time: Timestamp,
     /// Invariant: exactly the keys of `entries` that expire, each in the bucket of its expiry.
-    expiring: BTreeMap<u64, HashSet<Arc<[u8]>>>,
+    expiring: BTreeMap<u64, HashSet<Key>>,
 }
 
 /// A value, and from which partition time on it is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The value.
-    pub value: Arc<[u8]>,
+    pub value: Value,
     /// Absent from here on; `None` stays.
     pub expires_at: Option<Timestamp>,
 }
@@ -41,7 +47,7 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
     /// The key.
-    pub key: Arc<[u8]>,
+    pub key: Key,
     /// What it holds now; `None` if it is gone.
     pub entry: Option<Entry>,
 }
@@ -55,10 +61,10 @@ impl PluginState {
     }
 
     /// Everything that has not expired by now, in the order of keys.
-    pub fn live(&self) -> Vec<(Arc<[u8]>, Entry)> {
+    pub fn live(&self) -> Vec<(Key, Entry)> {
         let is_live = |entry: &Entry| entry.expires_at.is_none_or(|at| self.time < at);
         let live = self.entries.iter().filter(|(_, entry)| is_live(entry));
-        let mut live: Vec<_> = live.map(|(key, entry)| (Arc::clone(key), entry.clone())).collect();
+        let mut live: Vec<_> = live.map(|(key, entry)| (key.clone(), entry.clone())).collect();
         live.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         live
     }
@@ -82,11 +88,8 @@ impl PluginState {
     ) {
         match value {
             Some((value, expires_at)) => {
-                let key = match self.entries.get_key_value(key) {
-                    Some((key, _)) => key.clone(),
-                    None => Arc::from(key),
-                };
-                self.put(key, Entry { value: Arc::from(value), expires_at }, changed);
+                let entry = Entry { value: Value::from_slice(value), expires_at };
+                self.put(Key::from_slice(key), entry, changed);
             }
             None => {
                 if let Some((key, old)) = self.entries.remove_entry(key) {
@@ -98,24 +101,29 @@ impl PluginState {
     }
 
     /// Holds `entry` under `key`: what `apply` does to bytes that are its own already.
-    pub(crate) fn put(&mut self, key: Arc<[u8]>, entry: Entry, changed: &mut Vec<Changed>) {
-        changed.push(Changed { key: key.clone(), entry: Some(entry.clone()) });
+    pub(crate) fn put(&mut self, key: Key, entry: Entry, changed: &mut Vec<Changed>) {
         let bucket = entry.expires_at.map(bucket_of);
-        self.bytes += (key.len() + entry.value.len()) as u64;
-        if let Some(old) = self.entries.insert(key.clone(), entry) {
-            if old.expires_at.map(bucket_of) == bucket {
-                self.bytes -= (key.len() + old.value.len()) as u64;
-                return;
+        let bytes = (key.len() + entry.value.len()) as u64;
+        changed.push(Changed { key: key.clone(), entry: Some(entry.clone()) });
+        match self.entries.get_mut(&*key) {
+            Some(held) => {
+                let old = std::mem::replace(held, entry);
+                if old.expires_at.map(bucket_of) == bucket {
+                    self.bytes = self.bytes + bytes - (key.len() + old.value.len()) as u64;
+                    return;
+                }
+                self.leave(&key, &old);
             }
-            self.leave(&key, &old);
+            None => drop(self.entries.insert(key.clone(), entry)),
         }
+        self.bytes += bytes;
         if let Some(bucket) = bucket {
             self.expiring.entry(bucket).or_default().insert(key);
         }
     }
 
     /// Takes `old` out of the counts and its bucket.
-    fn leave(&mut self, key: &Arc<[u8]>, old: &Entry) {
+    fn leave(&mut self, key: &Key, old: &Entry) {
         self.bytes -= (key.len() + old.value.len()) as u64;
         let Some(bucket) = old.expires_at.map(bucket_of) else { return };
         if let Some(keys) = self.expiring.get_mut(&bucket) {
@@ -153,10 +161,8 @@ impl PluginState {
 
     /// Everything held, in no order: for a checkpoint from nothing.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Changed> {
-        let row = |(key, entry): (&Arc<[u8]>, &Entry)| Changed {
-            key: key.clone(),
-            entry: Some(entry.clone()),
-        };
+        let row =
+            |(key, entry): (&Key, &Entry)| Changed { key: key.clone(), entry: Some(entry.clone()) };
         self.entries.iter().map(row)
     }
 }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use weir_log::Commit;
 use weir_log::commit::{
-    Consumed, KeyspaceChange, KeyspaceFate, Kind, Produced, SideEvent, StateChange, StateValue,
+    Consumed, KeyspaceChange, KeyspaceFate, Kind, Produced, SideEvent, StateChange, StateChanges,
+    StateValue,
 };
 use weir_views::ViewError;
 use weir_views::partition::PartitionView;
@@ -75,7 +76,7 @@ fn commit(view: &PartitionView, deed: &Deed) -> Commit {
         relayed,
         verdicts: Verdicts::default(),
         keyspaces: Vec::new(),
-        state: Vec::new(),
+        state: StateChanges::default(),
         outbox: Vec::new(),
         note: Bytes::new(),
         data: Bytes::new(),

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
+use quinn::{
+    Connection, ConnectionError, Endpoint, EndpointConfig, MtuDiscoveryConfig, RecvStream,
+    SendStream, TokioRuntime, VarInt,
+};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -19,7 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info};
 use weir_wire::fault::{Code, Fault};
 use weir_wire::frame::{
-    ALPN, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, PROTOCOL_VERSION,
+    ALPN, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, PACKET_BYTES_MAX, PROTOCOL_VERSION,
 };
 use weir_wire::proto::{self, client_frame, server_frame};
 
@@ -74,8 +77,15 @@ pub struct Surroundings {
 impl Surroundings {
     /// A socket of the kernel's from which `broker` can be reached.
     pub(crate) fn real(broker: SocketAddr) -> Result<Self, ClientError> {
-        let endpoint = Endpoint::client(local_address(broker)).map_err(|error| {
-            ClientError::Io { what: "cannot open a UDP socket", source: Arc::new(error) }
+        let open = || {
+            let socket = std::net::UdpSocket::bind(local_address(broker))?;
+            let mut packets = EndpointConfig::default();
+            packets.max_udp_payload_size(PACKET_BYTES_MAX).expect("more than QUIC's least");
+            Endpoint::new(packets, None, socket, Arc::new(TokioRuntime))
+        };
+        let endpoint = open().map_err(|error| ClientError::Io {
+            what: "cannot open a UDP socket",
+            source: Arc::new(error),
         })?;
         Ok(Self { endpoint, chance: Chance::default() })
     }
@@ -298,6 +308,9 @@ fn quic_config(config: &ClientConfig) -> Result<quinn::ClientConfig, ClientError
     let tls = QuicClientConfig::try_from(tls).map_err(certificate_error)?;
 
     let mut transport = quinn::TransportConfig::default();
+    let mut packets = MtuDiscoveryConfig::default();
+    packets.upper_bound(PACKET_BYTES_MAX);
+    transport.mtu_discovery_config(Some(packets));
     transport.max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("10 s fit a QUIC varint")));
     transport.keep_alive_interval(Some(KEEP_ALIVE));
     transport.stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES));

@@ -14,27 +14,41 @@ const I32_BYTES_MAX: usize = 5;
 const I64_BYTES_MAX: usize = 10;
 
 /// Takes a 32-bit number off the front of `input`; `None` if there is none.
+// Lengths and deltas have one byte or two: those are read here, the others elsewhere.
 #[inline]
 pub(crate) fn read_i32(input: &mut &[u8]) -> Option<i32> {
-    let (&first, rest) = input.split_first()?;
-    if first < 0x80 {
-        *input = rest;
-        return Some(unzigzag(first.into()) as i32);
+    match read_short(input) {
+        Some(number) => Some(number as i32),
+        None => i32::try_from(unzigzag(read_long(input, I32_BYTES_MAX)?)).ok(),
     }
-    i32::try_from(unzigzag(read_long(input, I32_BYTES_MAX)?)).ok()
 }
 
 /// Takes a 64-bit number off the front of `input`; `None` if there is none.
 #[inline]
 pub(crate) fn read_i64(input: &mut &[u8]) -> Option<i64> {
-    let (&first, rest) = input.split_first()?;
-    if first < 0x80 {
-        *input = rest;
-        return Some(unzigzag(first.into()));
+    match read_short(input) {
+        Some(number) => Some(number.into()),
+        None => Some(unzigzag(read_long(input, I64_BYTES_MAX)?)),
     }
-    Some(unzigzag(read_long(input, I64_BYTES_MAX)?))
 }
 
+/// Takes a number of one or two bytes off the front of `input`, if there is one.
+#[inline(always)]
+fn read_short(input: &mut &[u8]) -> Option<i16> {
+    match **input {
+        [first @ ..0x80, ref rest @ ..] => {
+            *input = rest;
+            Some(unzigzag(first.into()) as i16)
+        }
+        [first, second @ ..0x80, ref rest @ ..] => {
+            *input = rest;
+            Some(unzigzag(u64::from(first & 0x7F) | u64::from(second) << 7) as i16)
+        }
+        _ => None,
+    }
+}
+
+#[cold]
 fn read_long(input: &mut &[u8], bytes_max: usize) -> Option<u64> {
     let mut number = 0;
     for (place, &byte) in input.iter().take(bytes_max).enumerate() {
@@ -57,18 +71,28 @@ fn read_long(input: &mut &[u8], bytes_max: usize) -> Option<u64> {
 #[inline]
 pub(crate) fn write(out: &mut Vec<u8>, number: i64) {
     let mut rest = zigzag(number);
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
+    match rest {
+        ..0x80 => out.push(rest as u8),
+        // Of one piece: room is looked for once.
+        0x80..0x4000 => out.extend_from_slice(&[rest as u8 | 0x80, (rest >> 7) as u8]),
+        _ => {
+            while rest >= 0x80 {
+                out.push(rest as u8 | 0x80);
+                rest >>= 7;
+            }
+            out.push(rest as u8);
+        }
     }
-    out.push(rest as u8);
 }
 
 /// How many bytes [`write`] takes for a number.
 #[inline]
 pub(crate) fn encoded_bytes(number: i64) -> usize {
-    let bits = u64::BITS - (zigzag(number) | 1).leading_zeros();
-    bits.div_ceil(7) as usize
+    match zigzag(number) {
+        ..0x80 => 1,
+        0x80..0x4000 => 2,
+        number => (u64::BITS - number.leading_zeros()).div_ceil(7) as usize,
+    }
 }
 
 fn zigzag(number: i64) -> u64 {

@@ -126,7 +126,51 @@ impl Verdicts {
 
     /// The bytes of `weir.v1.Verdicts`.
     pub fn encode(&self) -> Vec<u8> {
-        proto::Verdicts::from(self).encode_to_vec()
+        let mut bytes = Vec::new();
+        self.encode_to(&mut bytes);
+        bytes
+    }
+
+    /// Adds the bytes of `weir.v1.Verdicts` to `out`.
+    // By hand, since prost's message would want a copy of every text: these are the bytes of most
+    // commits in which anything was refused.
+    pub fn encode_to(&self, out: &mut Vec<u8>) {
+        for (count, verdict) in self.runs() {
+            let verdict_bytes = verdict_bytes(verdict);
+            let run_bytes = 1
+                + varint_bytes(count.into())
+                + 1
+                + varint_bytes(verdict_bytes as u64)
+                + verdict_bytes;
+            out.push(field(1, LENGTH_DELIMITED));
+            push_varint(run_bytes as u64, out);
+            out.push(field(1, VARINT));
+            push_varint(count.into(), out);
+            let number = match verdict {
+                Verdict::Accepted => 2,
+                Verdict::Dropped { .. } => 3,
+                Verdict::Rejected(_) => 4,
+                Verdict::Aborted => 5,
+            };
+            out.push(field(number, LENGTH_DELIMITED));
+            push_varint(verdict_bytes as u64, out);
+            match verdict {
+                Verdict::Accepted | Verdict::Aborted => {}
+                Verdict::Dropped { plugin } => push_text(out, 1, plugin),
+                Verdict::Rejected(why) => {
+                    push_text(out, 1, &why.plugin);
+                    push_text(out, 2, &why.code);
+                    push_text(out, 3, &why.message);
+                    if let Some(after_ms) = why.retry_after_ms {
+                        out.push(field(4, VARINT));
+                        push_varint(after_ms, out);
+                    }
+                    if why.fault {
+                        out.extend_from_slice(&[field(5, VARINT), 1]);
+                    }
+                }
+            }
+        }
     }
 
     /// Reads the bytes of `weir.v1.Verdicts` that speak of at most `events_max` events.
@@ -160,6 +204,55 @@ impl Verdicts {
     }
 }
 
+const VARINT: u8 = 0;
+const LENGTH_DELIMITED: u8 = 2;
+
+/// How protobuf announces a field with a number below 16.
+const fn field(number: u8, wire_type: u8) -> u8 {
+    number << 3 | wire_type
+}
+
+/// Bytes of the message of one verdict.
+fn verdict_bytes(verdict: &Verdict) -> usize {
+    match verdict {
+        Verdict::Accepted | Verdict::Aborted => 0,
+        Verdict::Dropped { plugin } => text_bytes(plugin),
+        Verdict::Rejected(why) => {
+            let retry_after = why.retry_after_ms.map_or(0, |ms| 1 + varint_bytes(ms));
+            let fault = if why.fault { 2 } else { 0 };
+            let texts = [&why.plugin, &why.code, &why.message].map(|text| text_bytes(text));
+            texts.iter().sum::<usize>() + retry_after + fault
+        }
+    }
+}
+
+/// Bytes of a text field; an empty one is left out, as proto3 has it.
+fn text_bytes(text: &str) -> usize {
+    if text.is_empty() { 0 } else { 1 + varint_bytes(text.len() as u64) + text.len() }
+}
+
+fn push_text(out: &mut Vec<u8>, number: u8, text: &str) {
+    if !text.is_empty() {
+        out.push(field(number, LENGTH_DELIMITED));
+        push_varint(text.len() as u64, out);
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Adds an unsigned varint.
+fn push_varint(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// How many bytes that takes.
+fn varint_bytes(number: u64) -> usize {
+    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
+}
+
 impl From<&Verdicts> for proto::Verdicts {
     fn from(verdicts: &Verdicts) -> Self {
         let run = |(count, verdict): (u32, &Verdict)| proto::VerdictRun {
@@ -188,16 +281,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn retry_after_ms() -> impl Strategy<Value = Option<u64>> {
+        proptest::option::of(prop_oneof![0u64..3, any::<u64>()])
+    }
+
     fn any_verdict() -> impl Strategy<Value = Verdict> {
         prop_oneof![
             Just(Verdict::Accepted),
             Just(Verdict::Aborted),
             "[a-c]{1}".prop_map(|plugin| Verdict::Dropped { plugin }),
-            ("[a-c]{1}", proptest::option::of(0u64..3), any::<bool>()).prop_map(
-                |(code, retry_after_ms, fault)| Verdict::Rejected(Rejection {
+            ("[a-c]{0,1}", ".{0,200}", retry_after_ms(), any::<bool>()).prop_map(
+                |(code, message, retry_after_ms, fault)| Verdict::Rejected(Rejection {
                     plugin: "p".into(),
                     code,
-                    message: "no".into(),
+                    message,
                     retry_after_ms,
                     fault,
                 })
@@ -211,6 +308,7 @@ mod tests {
             let mut verdicts = Verdicts::default();
             all.iter().cloned().for_each(|verdict| verdicts.push(verdict));
             prop_assert_eq!(verdicts.len() as usize, all.len());
+            prop_assert_eq!(verdicts.encode(), proto::Verdicts::from(&verdicts).encode_to_vec());
             prop_assert_eq!(&Verdicts::decode(&verdicts.encode(), verdicts.len()).unwrap(), &verdicts);
             let again: Vec<_> = verdicts.iter().cloned().collect();
             prop_assert_eq!(again, all);

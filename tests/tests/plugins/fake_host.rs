@@ -187,9 +187,10 @@ fn check(stage: &mut WasmStage, batches: &Batches) -> Result<(), TestCaseError> 
             prop_assert_eq!(real, faked);
         }
         for change in stage.finish() {
+            let key = change.key.to_vec();
             match change.value {
-                Some(value) => base.0.insert(change.key, value),
-                None => base.0.remove(&change.key),
+                Some((value, at)) => base.0.insert(key.into(), (value.to_vec().into(), at)),
+                None => base.0.remove(&key[..]),
             };
         }
         let real: BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)> = base

@@ -93,8 +93,12 @@ pub const ALL: &[Part] = &[
         about: "the same with 250 state changes and 1,000 verdicts",
         run: views::apply_judged,
     },
-    Part { name: "view-pack", about: "a view of 10,000 keys written as rows", run: views::pack },
-    Part { name: "view-unpack", about: "and read back", run: views::unpack },
+    Part { name: "view-pack", about: "ten views of 1,000 keys written as rows", run: views::pack },
+    Part {
+        name: "view-unpack",
+        about: "the rows of a view of 10,000 keys read back",
+        run: views::unpack,
+    },
     Part {
         name: "segment-recovery",
         about: "a segment of 100 judged commits of 100 events opened",

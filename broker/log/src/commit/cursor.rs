@@ -12,51 +12,67 @@ const VARINT_BYTES_MAX: u32 = 10;
 
 /// Bytes still to be read.
 pub(super) struct Cursor {
-    rest: Bytes,
+    all: Bytes,
+    /// Invariant: not beyond the end of `all`.
+    at: usize,
 }
 
 impl Cursor {
-    pub(super) fn new(rest: Bytes) -> Self {
-        Self { rest }
+    pub(super) fn new(all: Bytes) -> Self {
+        Self { all, at: 0 }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rest.is_empty()
+        self.left() == 0
     }
 
     pub(super) fn left(&self) -> usize {
-        self.rest.len()
+        self.all.len() - self.at
     }
 
     pub(super) fn take(&mut self, count: usize) -> Result<Bytes, Unreadable> {
-        if count > self.rest.len() {
-            return Err(Unreadable::Invalid("a part ends beyond the commit"));
-        }
-        Ok(self.rest.split_to(count))
+        let from = self.at;
+        self.look(count)?;
+        Ok(self.all.slice(from..self.at))
     }
 
+    /// The same, to be looked at and not kept.
+    pub(super) fn look(&mut self, count: usize) -> Result<&[u8], Unreadable> {
+        let part = self.all[self.at..].get(..count);
+        let part = part.ok_or(Unreadable::Invalid("a part ends beyond the commit"))?;
+        self.at += count;
+        Ok(part)
+    }
+
+    #[inline]
     pub(super) fn u8(&mut self) -> Result<u8, Unreadable> {
-        Ok(self.take(1)?.get_u8())
+        let byte = self.all.get(self.at).copied();
+        let byte = byte.ok_or(Unreadable::Invalid("a part ends beyond the commit"))?;
+        self.at += 1;
+        Ok(byte)
     }
 
     pub(super) fn u32(&mut self) -> Result<u32, Unreadable> {
-        Ok(self.take(4)?.get_u32_le())
+        Ok(self.look(4)?.get_u32_le())
     }
 
+    #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, Unreadable> {
-        let mut value = 0u64;
-        for at in 0..VARINT_BYTES_MAX {
-            let byte = self.u8()?;
-            // The tenth byte has room for one bit only.
-            if at + 1 == VARINT_BYTES_MAX && byte > 1 {
-                break;
+        // Most are below 128.
+        match self.all.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(byte.into())
             }
-            value |= u64::from(byte & 0x7F) << (7 * at);
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
+            _ => self.long_varint(),
         }
-        Err(Unreadable::Invalid("a varint beyond 64 bits"))
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Unreadable> {
+        let mut rest = &self.all[self.at..];
+        let value = varint(&mut rest)?;
+        self.at = self.all.len() - rest.len();
+        Ok(value)
     }
 
     /// A varint that counts bytes or things: never more than there are bytes left, so that nobody
@@ -64,14 +80,15 @@ impl Cursor {
     pub(super) fn count(&mut self) -> Result<usize, Unreadable> {
         let count = self.varint()?;
         match usize::try_from(count) {
-            Ok(count) if count <= self.rest.len() => Ok(count),
+            Ok(count) if count <= self.left() => Ok(count),
             _ => Err(Unreadable::Invalid("a count beyond the commit")),
         }
     }
 
-    pub(super) fn counted(&mut self) -> Result<Bytes, Unreadable> {
+    /// Counted bytes, to be looked at and not kept.
+    pub(super) fn counted_look(&mut self) -> Result<&[u8], Unreadable> {
         let count = self.count()?;
-        self.take(count)
+        self.look(count)
     }
 
     /// Counted bytes that may be absent: the count is one more than their number, 0 for none.
@@ -91,6 +108,37 @@ impl Cursor {
         let raw = self.varint()?;
         Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
     }
+}
+
+/// Takes a varint off the front of `rest`. On an error `rest` is anywhere.
+#[inline]
+pub(super) fn varint(rest: &mut &[u8]) -> Result<u64, Unreadable> {
+    let mut value = 0u64;
+    for at in 0..VARINT_BYTES_MAX {
+        let Some((&byte, behind)) = rest.split_first() else {
+            return Err(Unreadable::Invalid("a part ends beyond the commit"));
+        };
+        // The tenth byte has room for one bit only.
+        if at + 1 == VARINT_BYTES_MAX && byte > 1 {
+            break;
+        }
+        *rest = behind;
+        value |= u64::from(byte & 0x7F) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Ok(value);
+        }
+    }
+    Err(Unreadable::Invalid("a varint beyond 64 bits"))
+}
+
+/// Takes counted bytes off the front of `rest`.
+#[inline]
+pub(super) fn counted<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Unreadable> {
+    let count = varint(rest)?;
+    let split = usize::try_from(count).ok().and_then(|count| rest.split_at_checked(count));
+    let (bytes, behind) = split.ok_or(Unreadable::Invalid("a count beyond the commit"))?;
+    *rest = behind;
+    Ok(bytes)
 }
 
 pub(super) fn push_varint(out: &mut Vec<u8>, mut value: u64) {

@@ -13,7 +13,7 @@ use super::format::{
     leader_epoch, read_data_head, span,
 };
 use super::sections::push_sections;
-use super::{Commit, Kind, StateChange};
+use super::{Commit, Kind};
 
 /// Bytes of a control batch around its body, at most.
 const CONTROL_BYTES_AROUND_MAX: usize = 128;
@@ -133,10 +133,9 @@ fn push_body(body: &mut Vec<u8>, link: &Link, commit: &Commit, data_crc: u32) {
 
 /// The lowest version that can say it.
 fn version(commit: &Commit) -> u8 {
-    let is_first = |change: &StateChange| change.keyspace.is_first();
     let needs_keyspaces = commit.kind == Kind::Migration
         || !commit.keyspaces.is_empty()
-        || !commit.state.iter().all(is_first);
+        || commit.state.has_keyspaces();
     match (&commit.consumed, needs_keyspaces) {
         (Some(_), _) => BODY_VERSION_CONSUMED,
         (None, true) => BODY_VERSION_KEYSPACES,

@@ -97,7 +97,7 @@ impl Envelope {
         if !Self::may_begin(bytes) {
             return Err(Unreadable::Invalid("no commit begins here"));
         }
-        let mut header = bytes.slice(..BATCH_HEADER_BYTES);
+        let mut header = &bytes[..BATCH_HEADER_BYTES];
         let base_offset = header.get_u64();
         let control_bytes = 12 + header.get_u32() as usize;
         let leader = header.get_u32();
@@ -128,7 +128,7 @@ impl Envelope {
     }
 
     fn parse_body(
-        mut body: Bytes,
+        body: Bytes,
         checksum: u32,
         control_bytes: usize,
     ) -> Result<(Self, DataClaim), Unreadable> {
@@ -140,8 +140,8 @@ impl Envelope {
         if body.len() < BODY_FIXED_BYTES {
             return Err(Unreadable::Invalid("a commit without its fixed part"));
         }
-        let sections = body.split_off(BODY_FIXED_BYTES);
-        body.advance(1);
+        let sections = body.slice(BODY_FIXED_BYTES..);
+        let mut body = &body[1..BODY_FIXED_BYTES];
         let kind = Kind::from_number(body.get_u8())
             .filter(|kind| version >= BODY_VERSION_KEYSPACES || *kind != Kind::Migration)
             .ok_or(Unreadable::Invalid("a commit of an unknown kind"))?;
@@ -261,17 +261,17 @@ fn read_record(records: Bytes) -> Result<Bytes, Unreadable> {
     let mut record = Cursor::new(records);
     let length = record.zigzag()?;
     let fits = i64::try_from(record.left()) == Ok(length);
-    let head = record.take(3)?;
+    let has_head = record.look(3)? == [0; 3];
     let key_bytes = record.zigzag()?;
-    let key = record.take(CONTROL_KEY.len())?;
+    let has_key = record.look(CONTROL_KEY.len())? == CONTROL_KEY;
     let body_bytes = record.zigzag()?;
     let body_bytes = usize::try_from(body_bytes).unwrap_or(usize::MAX);
     let body = record.take(body_bytes)?;
     let headers = record.u8()?;
     let is_ours = fits
-        && *head == [0; 3]
+        && has_head
         && key_bytes == CONTROL_KEY.len() as i64
-        && *key == CONTROL_KEY
+        && has_key
         && headers == 0
         && record.is_empty();
     if is_ours { Ok(body) } else { Err(Unreadable::Invalid("a control batch that is not weir's")) }

@@ -11,7 +11,7 @@ use weir_wire::verdict::{Rejection, Verdict, Verdicts};
 
 use super::{
     Commit, Consumed, Identity, KeyspaceChange, KeyspaceFate, Kind, Produced, SideEvent,
-    StateChange, StateValue, Stored,
+    StateChange, StateChanges, StateValue, Stored,
 };
 
 /// The partition of all tests.
@@ -58,7 +58,7 @@ impl Worker {
             relayed: 0,
             verdicts: Verdicts::all_accepted(events),
             keyspaces: vec![],
-            state: vec![],
+            state: StateChanges::default(),
             outbox: vec![],
             note: Bytes::new(),
             data,
@@ -109,11 +109,11 @@ impl Worker {
             retry_after_ms: Some(3_600_000),
             fault: false,
         }));
-        commit.state = vec![
+        commit.state = StateChanges::from_iter([
             change(b"alice", value(None)),
             change(b"bob", value(Some(Timestamp(86_400_000)))),
             change(b"carol", None),
-        ];
+        ]);
         commit.outbox = vec![side(6, Some(b"alice")), side(7, None)];
         commit
     }
@@ -140,11 +140,11 @@ impl Worker {
                     fate: KeyspaceFate::AtWork,
                 },
             ],
-            state: vec![
+            state: StateChanges::from_iter([
                 change(&weeks, b"alice"),
                 change(&weeks, b"bob"),
                 change(&Keyspace::default(), b"carol"),
-            ],
+            ]),
             ..self.commit(&[], 0)
         }
     }

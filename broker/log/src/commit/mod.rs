@@ -13,6 +13,7 @@ mod chain;
 mod encoder;
 mod envelope;
 mod sections;
+mod state_changes;
 mod cursor;
 mod format;
 
@@ -31,6 +32,7 @@ pub(crate) use envelope::Envelope;
 pub use format::COMMIT_BYTES_MAX;
 pub(crate) use format::Unreadable;
 pub use row::{Row, RowError};
+pub use state_changes::{ChangeAt, NewValue, StateChanges, StateChangesReader, StateChangesWriter};
 
 /// Whose log it is: stands in every commit, so that a file in the wrong folder is found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -67,7 +69,7 @@ pub struct Commit {
     /// What becomes of whole keyspaces, before the changes in `state`.
     pub keyspaces: Vec<KeyspaceChange>,
     /// What became of the plugins' state: absolute values, so that applying twice is applying once.
-    pub state: Vec<StateChange>,
+    pub state: StateChanges,
     /// Side events, in order of emission.
     pub outbox: Vec<SideEvent>,
     /// For [`Kind::Chain`] and [`Kind::Open`]: a JSON text; the log does not read it.
@@ -118,7 +120,7 @@ impl Commit {
             relayed: 0,
             verdicts: Verdicts::default(),
             keyspaces: Vec::new(),
-            state: Vec::new(),
+            state: StateChanges::default(),
             outbox: Vec::new(),
             note: Bytes::new(),
             data: Bytes::new(),

@@ -6,9 +6,7 @@
 //!
 //! 1 accepted   events varint                         every event that was sent was accepted
 //! 2 verdicts   weir.v1.Verdicts                      the very bytes of the wire
-//! 3 state      count varint, then per change:
-//!              | plugin counted, empty: as before | key counted | what varint | ...
-//!              what 0: deleted   1: value counted   2: expires varint, value counted
+//! 3 state      count varint, then the changes as `state_changes.rs` draws them
 //!              since version 2 the plugin may be PLUGIN/KEYSPACE, as `keyspace.rs` of the wire has it
 //! 4 outbox     count varint, then per side event:
 //!              | ordinal varint | plugin counted, empty: as before | topic counted, empty: as before |
@@ -34,7 +32,7 @@ use weir_wire::verdict::Verdicts;
 
 use super::cursor::{Cursor, push_counted, push_optional, push_varint};
 use super::format::{BODY_VERSION_CONSUMED, BODY_VERSION_KEYSPACES, Unreadable};
-use super::{Commit, Consumed, KeyspaceChange, KeyspaceFate, SideEvent, StateChange, StateValue};
+use super::{Commit, Consumed, KeyspaceChange, KeyspaceFate, SideEvent, StateChanges};
 use crate::planted::{Bug, is_planted};
 
 const ACCEPTED: u8 = 1;
@@ -50,7 +48,7 @@ const CONSUMED: u8 = 7;
 pub(super) struct Sections {
     pub(super) verdicts: Verdicts,
     pub(super) keyspaces: Vec<KeyspaceChange>,
-    pub(super) state: Vec<StateChange>,
+    pub(super) state: StateChanges,
     pub(super) outbox: Vec<SideEvent>,
     pub(super) note: Bytes,
     pub(super) consumed: Option<Consumed>,
@@ -61,12 +59,16 @@ pub(super) fn push_sections(out: &mut Vec<u8>, commit: &Commit) {
         if commit.verdicts.are_all_accepted() {
             push_section(out, ACCEPTED, |out| push_varint(out, commit.verdicts.len().into()));
         } else {
-            push_section(out, VERDICTS, |out| out.extend_from_slice(&commit.verdicts.encode()));
+            push_section(out, VERDICTS, |out| commit.verdicts.encode_to(out));
         }
     }
     if !commit.state.is_empty() {
-        let lost = usize::from(is_planted(Bug::LoseStateChange));
-        push_section(out, STATE, |out| push_state(out, &commit.state[lost..]));
+        if is_planted(Bug::LoseStateChange) {
+            let kept = commit.state.iter().skip(1).collect();
+            push_section(out, STATE, |out| push_state(out, &kept));
+        } else {
+            push_section(out, STATE, |out| push_state(out, &commit.state));
+        }
     }
     if !commit.outbox.is_empty() {
         push_section(out, OUTBOX, |out| push_outbox(out, &commit.outbox));
@@ -92,31 +94,9 @@ fn push_section(out: &mut Vec<u8>, tag: u8, content: impl FnOnce(&mut Vec<u8>)) 
     out[length_at..length_at + 4].copy_from_slice(&length.to_le_bytes());
 }
 
-fn push_state(out: &mut Vec<u8>, state: &[StateChange]) {
-    push_varint(out, state.len() as u64);
-    let mut before = None;
-    for change in state {
-        let place = (&change.plugin, &change.keyspace);
-        if before == Some(place) {
-            out.push(0);
-        } else {
-            push_counted(out, change.keyspace.of(&change.plugin).as_bytes());
-            before = Some(place);
-        }
-        push_counted(out, &change.key);
-        match &change.value {
-            None => push_varint(out, 0),
-            Some(StateValue { bytes, expires_at: None }) => {
-                push_varint(out, 1);
-                push_counted(out, bytes);
-            }
-            Some(StateValue { bytes, expires_at: Some(at) }) => {
-                push_varint(out, 2);
-                push_varint(out, at.0);
-                push_counted(out, bytes);
-            }
-        }
-    }
+fn push_state(out: &mut Vec<u8>, state: &StateChanges) {
+    push_varint(out, state.len().into());
+    out.extend_from_slice(state.bytes());
 }
 
 fn push_keyspaces(out: &mut Vec<u8>, keyspaces: &[KeyspaceChange]) {
@@ -185,10 +165,10 @@ pub(super) fn read_sections(version: u8, bytes: Bytes) -> Result<Sections, Unrea
                 sections.verdicts = Verdicts::all_accepted(events);
             }
             VERDICTS if sections.verdicts.is_empty() => {
-                sections.verdicts = Verdicts::decode(&content.take(length)?, u32::MAX)
+                sections.verdicts = Verdicts::decode(content.look(length)?, u32::MAX)
                     .map_err(|_| Unreadable::Invalid("verdicts that are none"))?;
             }
-            STATE => sections.state = read_state(&mut content, knows_keyspaces)?,
+            STATE => sections.state = StateChanges::read(&mut content, knows_keyspaces)?,
             OUTBOX => sections.outbox = read_outbox(&mut content)?,
             NOTE => sections.note = content.take(length)?,
             KEYSPACES if knows_keyspaces => sections.keyspaces = read_keyspaces(&mut content)?,
@@ -202,38 +182,11 @@ pub(super) fn read_sections(version: u8, bytes: Bytes) -> Result<Sections, Unrea
     Ok(sections)
 }
 
-fn read_state(cursor: &mut Cursor, knows_keyspaces: bool) -> Result<Vec<StateChange>, Unreadable> {
-    let count = cursor.count()?;
-    // Grows with what is really there: a change takes more memory than bytes.
-    let mut state = Vec::new();
-    let mut before: Option<(PluginName, Keyspace)> = None;
-    for _ in 0..count {
-        let place = read_name(cursor, &mut before, Keyspace::parse_with_plugin)?;
-        let (plugin, keyspace) = place;
-        if !knows_keyspaces && !keyspace.is_first() {
-            return Err(Unreadable::Invalid("a keyspace in a commit of version 1"));
-        }
-        let key = cursor.counted()?;
-        let value = match cursor.varint()? {
-            0 => None,
-            1 => Some(StateValue { bytes: cursor.counted()?, expires_at: None }),
-            2 => {
-                let expires_at = Some(Timestamp(cursor.varint()?));
-                Some(StateValue { bytes: cursor.counted()?, expires_at })
-            }
-            _ => return Err(Unreadable::Invalid("a state change of an unknown kind")),
-        };
-        state.push(StateChange { plugin, keyspace, key, value });
-    }
-    Ok(state)
-}
-
 fn read_keyspaces(cursor: &mut Cursor) -> Result<Vec<KeyspaceChange>, Unreadable> {
     let count = cursor.count()?;
     let mut keyspaces = Vec::new();
     for _ in 0..count {
-        let name = cursor.counted()?;
-        let name = std::str::from_utf8(&name).ok();
+        let name = std::str::from_utf8(cursor.counted_look()?).ok();
         let place = name.and_then(|name| Keyspace::parse_with_plugin(name).ok());
         let (plugin, keyspace) = place.ok_or(Unreadable::Invalid("a keyspace that is none"))?;
         let fate = match cursor.u8()? {
@@ -247,8 +200,8 @@ fn read_keyspaces(cursor: &mut Cursor) -> Result<Vec<KeyspaceChange>, Unreadable
 }
 
 fn read_consumed(cursor: &mut Cursor) -> Result<Consumed, Unreadable> {
-    let group = read_text(cursor.counted()?)?;
-    let group = GroupName::parse(&group).map_err(|_| Unreadable::Invalid("a name that is none"))?;
+    let group = read_text(cursor.counted_look()?)?;
+    let group = GroupName::parse(group).map_err(|_| Unreadable::Invalid("a name that is none"))?;
     let mut number = || {
         let number = cursor.varint()?;
         u32::try_from(number).map_err(|_| Unreadable::Invalid("a number beyond 32 bits"))
@@ -287,13 +240,16 @@ fn read_headers(cursor: &mut Cursor) -> Result<Vec<Header>, Unreadable> {
     let count = cursor.count()?;
     let mut headers = Vec::new();
     for _ in 0..count {
-        headers.push(Header { name: read_text(cursor.counted()?)?, value: cursor.optional()? });
+        headers.push(Header {
+            name: read_text(cursor.counted_look()?)?.to_owned(),
+            value: cursor.optional()?,
+        });
     }
     Ok(headers)
 }
 
-fn read_text(bytes: Bytes) -> Result<String, Unreadable> {
-    String::from_utf8(bytes.into()).map_err(|_| Unreadable::Invalid("a text that is not UTF-8"))
+fn read_text(bytes: &[u8]) -> Result<&str, Unreadable> {
+    std::str::from_utf8(bytes).map_err(|_| Unreadable::Invalid("a text that is not UTF-8"))
 }
 
 fn read_name<N: Clone, E>(
@@ -301,9 +257,9 @@ fn read_name<N: Clone, E>(
     before: &mut Option<N>,
     parse: impl FnOnce(&str) -> Result<N, E>,
 ) -> Result<N, Unreadable> {
-    let bytes = cursor.counted()?;
+    let bytes = cursor.counted_look()?;
     if !bytes.is_empty() {
-        let text = std::str::from_utf8(&bytes).ok().and_then(|text| parse(text).ok());
+        let text = std::str::from_utf8(bytes).ok().and_then(|text| parse(text).ok());
         *before = Some(text.ok_or(Unreadable::Invalid("a name that is none"))?);
     }
     before.clone().ok_or(Unreadable::Invalid("a name like the one before, at the beginning"))

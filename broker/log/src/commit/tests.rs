@@ -150,10 +150,20 @@ proptest! {
         relayed: u64,
     ) {
         let mut worker = Worker::new();
-        let commit = Commit { state, outbox, relayed, ..worker.commit(&timestamps, 5) };
+        let commit =
+            Commit { state: state.into_iter().collect(), outbox, relayed, ..worker.commit(&timestamps, 5) };
         let bytes = encoded(position, &commit);
         let again = Envelope::parse(&bytes).unwrap().open().unwrap();
         prop_assert_eq!(again, as_stored(Position(position), &commit));
+    }
+
+    #[test]
+    fn a_walk_along_state_changes_is_them_one_by_one(
+        changes in proptest::collection::vec(any_state_change(), 0..8),
+    ) {
+        let packed: StateChanges = changes.iter().cloned().collect();
+        prop_assert_eq!(packed.len() as usize, changes.len());
+        prop_assert_eq!(packed.iter().collect::<Vec<_>>(), changes);
     }
 
     #[test]

@@ -16,15 +16,16 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use weir_log::commit::{Consumed, Kind, Produced, SideEvent, StateChange, StateValue};
+use weir_log::commit::{Consumed, Kind, Produced, SideEvent, StateChanges, StateChangesWriter};
 use weir_log::planted::{Bug, is_planted};
 use weir_log::{Commit, GROUP_BYTES_MAX};
-use weir_plugin_host::{BatchContext, Emitted, EventContext, StageVerdict, StateBase};
+use weir_plugin_host::{BatchContext, Change, Emitted, EventContext, StageVerdict, StateBase};
 use weir_views::partition::PartitionView;
 use weir_views::producers::{Arrival, Piece};
 use weir_views::state::PluginState;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{PartitionId, PluginName, Sequence, Timestamp, TopicName};
+use weir_wire::keyspace::Keyspace;
 use weir_wire::record_batch::{BatchBuilder, Event, Header, Record};
 use weir_wire::verdict::{Rejection, Verdict, Verdicts};
 
@@ -246,7 +247,7 @@ fn swollen() -> Fault {
 #[derive(Debug, Default)]
 struct Judged {
     verdicts: Verdicts,
-    state: Vec<StateChange>,
+    state: StateChanges,
     outbox: Vec<SideEvent>,
     data: Bytes,
     max_timestamp: Timestamp,
@@ -363,10 +364,6 @@ fn bytes_of(event: &Event) -> usize {
 
 /// Bytes of what can be large in a commit.
 pub(crate) fn stored_bytes(commit: &Commit) -> u64 {
-    let of_change = |change: &StateChange| {
-        let value = change.value.as_ref().map_or(0, |value| value.bytes.len());
-        change.plugin.as_str().len() + change.key.len() + value
-    };
     let of_side_event = |side: &SideEvent| {
         side.plugin.as_str().len() + side.topic.as_str().len() + bytes_of(&side.event)
     };
@@ -376,7 +373,7 @@ pub(crate) fn stored_bytes(commit: &Commit) -> u64 {
         Verdict::Rejected(why) => why.plugin.len() + why.code.len() + why.message.len(),
     };
     let verdicts: usize = commit.verdicts.runs().map(of_verdict).sum();
-    let state: usize = commit.state.iter().map(of_change).sum();
+    let state = commit.state.stored_bytes();
     let outbox: usize = commit.outbox.iter().map(of_side_event).sum();
     (commit.data.len() + commit.note.len() + verdicts + state + outbox) as u64
 }
@@ -513,20 +510,31 @@ fn begin(view: &PartitionView, chain: &mut Chain, place: &Place, batch: &Batch, 
     }
 }
 
-fn finish(view: &PartitionView, chain: &mut Chain) -> Vec<StateChange> {
-    let mut state = Vec::new();
+fn finish(view: &PartitionView, chain: &mut Chain) -> StateChanges {
+    let mut state = StateChangesWriter::default();
     for link in &mut chain.links {
-        let plugin = link.plugin().clone();
-        // Where it was read from: of a state that stays in its form, the binding may say another.
-        let keyspace = view.keyspaces(&plugin).at_work().clone();
-        state.extend(link.stage().finish().into_iter().map(|change| StateChange {
-            plugin: plugin.clone(),
-            keyspace: keyspace.clone(),
-            key: change.key,
-            value: change.value.map(|(bytes, expires_at)| StateValue { bytes, expires_at }),
-        }));
+        let changes = link.stage().finish();
+        if !changes.is_empty() {
+            let plugin = link.plugin();
+            // Where it was read from: of a state that stays in its form, the binding may say another.
+            write_changes(&mut state, plugin, view.keyspaces(plugin).at_work(), &changes);
+        }
     }
-    state
+    state.finish()
+}
+
+/// Adds the changes of one plugin.
+pub(crate) fn write_changes(
+    writer: &mut StateChangesWriter,
+    plugin: &PluginName,
+    keyspace: &Keyspace,
+    changes: &[Change],
+) {
+    writer.place(plugin, keyspace);
+    writer.reserve(changes.len());
+    for Change { key, value } in changes {
+        writer.push(key, value.as_ref().map(|(bytes, expires_at)| (&**bytes, *expires_at)));
+    }
 }
 
 /// The admitted events: the publisher's bytes as they came for as long as nothing is missing or

@@ -14,7 +14,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use weir_log::commit::Commit;
 use weir_plugin_host::{
@@ -160,12 +159,8 @@ impl Stage for Puppet {
     fn finish(&mut self) -> Vec<Change> {
         assert!(self.pending.is_none(), "the last event was neither kept nor discarded");
         let change = |key: &'static str| {
-            let value =
-                self.kept.get(key).map(|value| Bytes::copy_from_slice(&value.to_le_bytes()));
-            Change {
-                key: Bytes::from_static(key.as_bytes()),
-                value: value.map(|value| (value, None)),
-            }
+            let value = self.kept.get(key).map(|value| (value.to_le_bytes()[..].into(), None));
+            Change { key: key.as_bytes().into(), value }
         };
         std::mem::take(&mut self.touched).into_iter().map(change).collect()
     }

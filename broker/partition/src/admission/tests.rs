@@ -128,10 +128,10 @@ impl Stage for Scripted {
 
     fn finish(&mut self) -> Vec<Change> {
         self.base = None;
-        let value = |counter: u64| Some((Bytes::copy_from_slice(&counter.to_le_bytes()), None));
+        let value = |counter: u64| Some((counter.to_le_bytes()[..].into(), None));
         let changed = self.kept.take();
         changed
-            .map(|counter| Change { key: Bytes::from_static(COUNTER), value: value(counter) })
+            .map(|counter| Change { key: COUNTER.into(), value: value(counter) })
             .into_iter()
             .collect()
     }
@@ -317,10 +317,10 @@ fn tell(commit: &weir_log::Commit) -> String {
         parts.push(format!("stores {}", payloads.join("")));
     }
     let mut state = BTreeMap::new();
-    for change in &commit.state {
+    for change in commit.state.iter() {
         let value = change.value.as_ref().expect("set");
         let counter = u64::from_le_bytes((&*value.bytes).try_into().expect("8 bytes"));
-        state.insert(change.plugin.as_str(), counter);
+        state.insert(change.plugin, counter);
     }
     parts.extend(state.into_iter().map(|(plugin, counter)| format!("{plugin} = {counter}")));
     for side in &commit.outbox {

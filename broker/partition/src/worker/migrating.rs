@@ -78,7 +78,7 @@ impl Worker {
             let context = context(&self.place, self.now());
             let base = Arc::new(Base(self.view.state_in(&plugin, link.keyspace())));
             let state = match migration.chunk(link, &context, base, (CHUNK_BYTES, CHUNK_FUEL)) {
-                Ok(changes) => changed(link, changes),
+                Ok(changes) => changed(link, &changes),
                 Err(fault) => {
                     self.clear_all_but(&at_work, link);
                     return Ok(Err(fault));

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use weir_partition::{Chain, Judge, Link};
 use weir_plugin_host::{
     BatchContext, Change, Emitted, EventContext, PluginFault, Refusal, Stage, StageVerdict,
@@ -96,8 +95,8 @@ impl Stage for Counting {
     fn finish(&mut self) -> Vec<Change> {
         self.base = None;
         let change = |count: u64| Change {
-            key: Bytes::from_static(KEY),
-            value: Some((Bytes::copy_from_slice(&count.to_le_bytes()), None)),
+            key: KEY.into(),
+            value: Some((count.to_le_bytes()[..].into(), None)),
         };
         self.kept.take().map(change).into_iter().collect()
     }

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use weir_partition::{Chain, Judge, Link};
 use weir_plugin_host::{
     BatchContext, Change, Emitted, EventContext, PluginFault, Refusal, Stage, StageVerdict,
@@ -110,7 +109,7 @@ impl Stage for Daily {
         let changes = std::mem::take(&mut self.kept).into_iter();
         let change = |(key, (passed, noticed)): (u8, (u64, bool))| Change {
             key: key_of(key, day).into(),
-            value: Some((Bytes::from(value_of(passed, noticed)), None)),
+            value: Some((value_of(passed, noticed).into(), None)),
         };
         changes.map(change).collect()
     }

@@ -2,7 +2,7 @@
 //! nobody hears "accepted" of what may be gone.
 
 use bytes::Bytes;
-use weir_log::commit::Kind;
+use weir_log::commit::{Kind, StateChanges};
 use weir_log::{Commit, PartitionLog};
 use weir_wire::ids::{ChainRevision, Offset, Position, Timestamp};
 use weir_wire::verdict::Verdicts;
@@ -87,7 +87,7 @@ fn mark() -> Commit {
         relayed: 0,
         verdicts: Verdicts::default(),
         keyspaces: Vec::new(),
-        state: Vec::new(),
+        state: StateChanges::default(),
         outbox: Vec::new(),
         note: Bytes::new(),
         data: Bytes::new(),

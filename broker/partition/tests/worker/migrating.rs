@@ -89,10 +89,13 @@ impl Stage for Tally {
     fn finish(&mut self) -> Vec<Change> {
         self.base = None;
         let padding = vec![0; self.padding];
-        let value = |count: u64| Bytes::from([&count.to_le_bytes()[..], &padding].concat());
+        let value = |count: u64| [&count.to_le_bytes()[..], &padding].concat().into();
         let kept = std::mem::take(&mut self.kept).into_iter();
-        kept.map(|(key, count)| Change { key: key.into(), value: Some((value(count), None)) })
-            .collect()
+        kept.map(|(key, count)| Change {
+            key: key.into_bytes().into(),
+            value: Some((value(count), None)),
+        })
+        .collect()
     }
 
     fn migrate(&mut self, entry: &OldEntry<'_>) -> Result<Migrated, MigrateError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -92,9 +93,9 @@ proptest! {
         let (mut kept, mut model, mut changed) = (base.clone(), base.clone(), Vec::new());
         for call in &calls {
             let done = match call {
-                Call::Set(key, value, ttl) => effects.set(vec![*key], value.clone(), *ttl).is_ok(),
-                Call::Delete(key) => effects.delete(vec![*key]).is_ok(),
-                Call::Increment(key, by, ttl) => effects.increment(vec![*key], *by, *ttl).is_ok(),
+                Call::Set(key, value, ttl) => effects.set(&[*key], value.clone(), *ttl).is_ok(),
+                Call::Delete(key) => effects.delete(&[*key]).is_ok(),
+                Call::Increment(key, by, ttl) => effects.increment(&[*key], *by, *ttl).is_ok(),
                 Call::Keep => { effects.keep(&mut Vec::new()); kept = model.clone(); changed.clear(); true }
                 Call::Discard => { effects.discard(); model = kept.clone(); changed.clear(); true }
             };
@@ -117,7 +118,7 @@ proptest! {
         let mut folded = base;
         for change in effects.finish() {
             match change.value {
-                Some(value) => folded.0.insert(change.key[0], value),
+                Some((value, at)) => folded.0.insert(change.key[0], (Bytes::copy_from_slice(&value), at)),
                 None => folded.0.remove(&change.key[0]),
             };
         }

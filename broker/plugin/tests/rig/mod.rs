@@ -59,9 +59,10 @@ impl StateBase for Base {
 impl Base {
     pub fn fold(&mut self, changes: Vec<Change>) {
         for change in changes {
+            let key = Bytes::copy_from_slice(&change.key);
             match change.value {
-                Some(value) => self.0.insert(change.key, value),
-                None => self.0.remove(&change.key),
+                Some((value, at)) => self.0.insert(key, (Bytes::copy_from_slice(&value), at)),
+                None => self.0.remove(&key),
             };
         }
     }

@@ -88,7 +88,7 @@ impl Stage for Watched {
             answer: answer.clone(),
             fuel: self.stage.fuel_used(),
             took,
-            changes: self.stage.pending().to_vec(),
+            changes: self.stage.pending().cloned().collect(),
             emitted: Vec::new(),
             said: self.hearing.take(),
         };
