@@ -41,6 +41,10 @@ pub fn compare(a: &Results, b: &Results) -> String {
     for (row, other) in pairs(a, b) {
         for (metric, before) in &row.metrics {
             let Some(after) = other.metrics.get(metric) else { continue };
+            // What a subject does not have, such as a server, is nothing in both.
+            if before.median == 0.0 && after.median == 0.0 {
+                continue;
+            }
             let meaning = meaning(*metric, before, after);
             better += u32::from(meaning == Meaning::Better);
             worse += u32::from(meaning == Meaning::Worse);
