@@ -4,6 +4,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::Chart;
+use super::plots::{CPU, RATE};
 use super::point::peak;
 use crate::load::{Fsync, Load, Setting, Size};
 use crate::report::{Axis, Metric, Plot, Row, Shape};
@@ -15,43 +16,12 @@ const BATCH_EVENTS: u32 = 100;
 /// State is bounded per partition: this many hold ten million keys.
 const PARTITIONS_FOR_KEYS: u32 = 16;
 
-const PLOTS: &[Plot] = &[
-    Plot {
-        title: "Processor time of a million events",
-        suffix: "cpu",
-        metrics: &[Metric::ServersCpuSecondsPerMillion, Metric::LoadCpuSecondsPerMillion],
-        values: "seconds",
-        shape: Shape::Lines,
-        is_log: false,
-    },
-    Plot {
-        title: "The most events a second",
-        suffix: "rate",
-        metrics: &[Metric::EventsPerSecond],
-        values: "events/s",
-        shape: Shape::Lines,
-        is_log: false,
-    },
-];
+const PLOTS: &[Plot] = &[Plot { shape: Shape::Lines, ..CPU }, Plot { shape: Shape::Lines, ..RATE }];
 
 /// What spans powers of ten.
 const WIDE_PLOTS: &[Plot] = &[
-    Plot {
-        title: "Processor time of a million events",
-        suffix: "cpu",
-        metrics: &[Metric::ServersCpuSecondsPerMillion, Metric::LoadCpuSecondsPerMillion],
-        values: "seconds",
-        shape: Shape::Lines,
-        is_log: true,
-    },
-    Plot {
-        title: "The most events a second",
-        suffix: "rate",
-        metrics: &[Metric::EventsPerSecond],
-        values: "events/s",
-        shape: Shape::Lines,
-        is_log: true,
-    },
+    Plot { shape: Shape::Lines, is_log: true, ..CPU },
+    Plot { shape: Shape::Lines, is_log: true, ..RATE },
     Plot {
         title: "The most bytes a second",
         suffix: "bytes",
@@ -95,14 +65,7 @@ pub const KEYS: Chart = Chart {
 };
 
 const KEYS_PLOTS: &[Plot] = &[
-    Plot {
-        title: "Processor time of a million events",
-        suffix: "cpu",
-        metrics: &[Metric::ServersCpuSecondsPerMillion, Metric::LoadCpuSecondsPerMillion],
-        values: "seconds",
-        shape: Shape::Lines,
-        is_log: false,
-    },
+    Plot { shape: Shape::Lines, ..CPU },
     Plot {
         title: "The broker's memory at its most",
         suffix: "memory",

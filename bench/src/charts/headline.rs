@@ -4,10 +4,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::Chart;
+use super::plots::{self, CPU, LATENCY, RATE};
 use super::point::peak_and_latency;
 use crate::load::{Fsync, Load, Setting};
 use crate::peers::{TODAY, has_nats};
-use crate::report::{Axis, Metric, Plot, Row, Shape};
+use crate::report::{Plot, Row};
 use crate::weir::{Before, Rule, Weir};
 
 /// Bytes of an event: small ones, where each costs, and such as many people have.
@@ -19,33 +20,8 @@ pub const CHART: Chart = Chart {
             one machine; beside it what people use today: NATS JetStream with a service that counts, \
             and alone. Latency at half of the most.",
     seconds: [8, 35],
-    x: Axis { label: "bytes of an event", is_log: true, write: |x| format!("{x} B") },
-    plots: &[
-        Plot {
-            title: "The most events a second",
-            suffix: "rate",
-            metrics: &[Metric::EventsPerSecond],
-            values: "events/s",
-            shape: Shape::Bars,
-            is_log: true,
-        },
-        Plot {
-            title: "From event to verdict, at half of the most",
-            suffix: "latency",
-            metrics: &[Metric::P50Us, Metric::P99Us, Metric::P999Us],
-            values: "µs",
-            shape: Shape::Bars,
-            is_log: true,
-        },
-        Plot {
-            title: "Processor time of a million events",
-            suffix: "cpu",
-            metrics: &[Metric::ServersCpuSecondsPerMillion, Metric::LoadCpuSecondsPerMillion],
-            values: "seconds",
-            shape: Shape::Bars,
-            is_log: false,
-        },
-    ],
+    x: plots::EVENT_BYTES,
+    plots: &[Plot { is_log: true, ..RATE }, Plot { is_log: true, ..LATENCY }, CPU],
     rows,
 };
 

@@ -4,10 +4,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::Chart;
+use super::plots::{self, RATE};
 use super::point::peak;
 use crate::load::{Load, Setting};
 use crate::peers::LIMITS;
-use crate::report::{Axis, Metric, Plot, Row, Shape};
+use crate::report::{Plot, Row};
 
 /// Bytes of an event, as in the first chart.
 const SIZES: [usize; 2] = [128, 1024];
@@ -19,15 +20,8 @@ pub const CHART: Chart = Chart {
             as is fastest on loopback, nobody looking at them; and counted by the rule in plain Rust, in \
             record batches that are parsed as weir does.",
     seconds: [10, 75],
-    x: Axis { label: "bytes of an event", is_log: true, write: |x| format!("{x} B") },
-    plots: &[Plot {
-        title: "The most events a second",
-        suffix: "rate",
-        metrics: &[Metric::EventsPerSecond],
-        values: "events/s",
-        shape: Shape::Bars,
-        is_log: true,
-    }],
+    x: plots::EVENT_BYTES,
+    plots: &[Plot { is_log: true, ..RATE }],
     rows,
 };
 

@@ -13,6 +13,7 @@ mod nats;
 mod limits;
 mod disk;
 mod point;
+mod plots;
 
 use futures::future::BoxFuture;
 

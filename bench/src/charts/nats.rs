@@ -4,10 +4,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::Chart;
+use super::plots::{self, RATE};
 use super::point::peak;
 use crate::load::{Fsync, Load, Setting, Subject};
 use crate::peers::{Way, has_nats, jetstream, todays_way};
-use crate::report::{Axis, Metric, Plot, Row, Shape};
+use crate::report::{Plot, Row};
 
 /// Bytes of an event: small ones, where ways differ most.
 const EVENT_BYTES: usize = 128;
@@ -18,15 +19,8 @@ pub const CHART: Chart = Chart {
     about: "NATS JetStream in each way that there is to publish to it: asynchronously, in atomic batches, and \
             by fast ingest; with a service that counts, and without.",
     seconds: [40, 200],
-    x: Axis { label: "bytes of an event", is_log: true, write: |x| format!("{x} B") },
-    plots: &[Plot {
-        title: "The most events a second",
-        suffix: "rate",
-        metrics: &[Metric::EventsPerSecond],
-        values: "events/s",
-        shape: Shape::Bars,
-        is_log: true,
-    }],
+    x: plots::EVENT_BYTES,
+    plots: &[Plot { is_log: true, ..RATE }],
     rows,
 };
 

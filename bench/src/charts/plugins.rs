@@ -4,9 +4,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::Chart;
+use super::plots::{CPU, LATENCY, RATE};
 use super::point::peak_and_latency;
 use crate::load::{Fsync, Load, Setting};
-use crate::report::{Axis, Metric, Plot, Row, Shape};
+use crate::report::{Axis, Plot, Row};
 use crate::weir::{Before, Rule, Weir};
 
 const EVENT_BYTES: usize = 128;
@@ -19,30 +20,9 @@ pub const CHART: Chart = Chart {
     seconds: [20, 90],
     x: Axis { label: "plugins", is_log: false, write: |x| format!("{x}") },
     plots: &[
-        Plot {
-            title: "The most events a second, by the rules that judge them",
-            suffix: "rate",
-            metrics: &[Metric::EventsPerSecond],
-            values: "events/s",
-            shape: Shape::Bars,
-            is_log: false,
-        },
-        Plot {
-            title: "From event to verdict, at half of the most",
-            suffix: "latency",
-            metrics: &[Metric::P50Us, Metric::P99Us, Metric::P999Us],
-            values: "µs",
-            shape: Shape::Bars,
-            is_log: false,
-        },
-        Plot {
-            title: "Processor time of a million events",
-            suffix: "cpu",
-            metrics: &[Metric::ServersCpuSecondsPerMillion, Metric::LoadCpuSecondsPerMillion],
-            values: "seconds",
-            shape: Shape::Bars,
-            is_log: false,
-        },
+        Plot { title: "The most events a second, by the rules that judge them", ..RATE },
+        LATENCY,
+        CPU,
     ],
     rows,
 };

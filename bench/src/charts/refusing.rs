@@ -4,9 +4,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::Chart;
+use super::plots::{LATENCY, RATE};
 use super::point::peak_and_latency;
 use crate::load::{Fsync, Load, Setting};
-use crate::report::{Axis, Metric, Plot, Row, Shape};
+use crate::report::{Axis, Plot, Row, Shape};
 use crate::weir::{Before, Refusing, Rule, Weir};
 
 const EVENT_BYTES: usize = 128;
@@ -23,20 +24,10 @@ pub const CHART: Chart = Chart {
     plots: &[
         Plot {
             title: "The most events a second, by how many are refused",
-            suffix: "rate",
-            metrics: &[Metric::EventsPerSecond],
-            values: "events/s",
             shape: Shape::Lines,
-            is_log: false,
+            ..RATE
         },
-        Plot {
-            title: "From event to verdict, at half of the most",
-            suffix: "latency",
-            metrics: &[Metric::P50Us, Metric::P99Us, Metric::P999Us],
-            values: "µs",
-            shape: Shape::Lines,
-            is_log: false,
-        },
+        Plot { shape: Shape::Lines, ..LATENCY },
     ],
     rows,
 };

@@ -241,7 +241,7 @@ impl PartitionView {
 
     /// The changes since the last call, for `PartitionFold::save` on a thread that may block.
     ///
-    /// They are moved, not copied, so it costs next to nothing; but all keys are copied by handle
+    /// They are moved, not copied, so it costs next to nothing; but all keys and values are copied
     /// the first time after a start without a checkpoint, and after [`start_over`](Self::start_over).
     /// Take the next ones when these are saved; if saving fails, `start_over`.
     pub fn take_changes(&mut self) -> Changes {
