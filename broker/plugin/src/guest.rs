@@ -11,6 +11,7 @@ use weir_wire::record_batch::{Event, Header};
 
 use crate::bindings::weir::plugin::{context, log, outbox, state, types};
 use crate::deadline::Deadline;
+use crate::direct::Reach;
 use crate::effects::Effects;
 use crate::fault::fault;
 use crate::lines::{LineLevel, Lines};
@@ -27,6 +28,11 @@ pub(crate) struct Guest {
     pub(crate) wasi: Inert,
     /// The batch in work.
     pub(crate) batch: Option<BatchContext>,
+    /// Where its memory is, if its core module is called directly.
+    pub(crate) reach: Option<Reach>,
+    /// Whether it may call us: not while it allocates or frees for us. Kept by the direct calls; the
+    /// component runtime has a flag of its own.
+    pub(crate) may_leave: bool,
     at: Call,
 }
 
@@ -52,6 +58,8 @@ impl Guest {
             deadline: Deadline::default(),
             wasi: Inert::default(),
             batch: None,
+            reach: None,
+            may_leave: true,
             at: Call::Outside,
         }
     }
@@ -60,6 +68,8 @@ impl Guest {
     pub(crate) fn begin_instance(&mut self, memory_bytes: u64) {
         self.memory = Memory::new(memory_bytes);
         self.wasi = Inert::default();
+        self.reach = None;
+        self.may_leave = true;
         self.lines.begin_event();
         self.at = Call::Outside;
     }
@@ -99,7 +109,7 @@ impl Guest {
         }
     }
 
-    fn state(&mut self) -> Result<&mut Effects> {
+    pub(crate) fn state(&mut self) -> Result<&mut Effects> {
         if self.at == Call::Outside { Err(outside("state")) } else { Ok(&mut self.effects) }
     }
 }

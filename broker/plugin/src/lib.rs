@@ -13,6 +13,8 @@ mod schema;
 mod missing;
 mod stage;
 mod plugin;
+mod exports;
+mod direct;
 mod guest;
 mod wasi;
 mod effects;
