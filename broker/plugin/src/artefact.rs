@@ -12,8 +12,9 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module, bail};
 
-/// The form of the file.
-pub(crate) const MAGIC: &[u8; 8] = b"weirart2";
+const MAGIC: &[u8; 8] = b"weirart2";
+/// The form of the file, for its name: what an earlier weir left is not taken for damaged.
+pub(crate) const FORM: u8 = 2;
 const SHA256_BYTES: usize = 32;
 const COMPONENT: u8 = b'c';
 const MODULE: u8 = b'm';

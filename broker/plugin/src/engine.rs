@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, Strategy, WasmFeatures};
 
-use crate::artefact::MAGIC;
-
 /// The grain of deadlines. Each tick costs one atomic add; a deadline is late by one at most.
 const EPOCH_TICK_MS: u64 = 5;
 /// Stack of a guest. wasmtime's own default, written down because it decides verdicts.
@@ -44,11 +42,9 @@ impl Ticking {
         &self.engine
     }
 
-    /// What an artefact must match to be loaded here: its form, wasmtime's version, the settings, the
-    /// CPU.
+    /// What an artefact must match to be loaded here: wasmtime's version, the settings, the CPU.
     pub(crate) fn compatibility(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        MAGIC.hash(&mut hasher);
         self.engine.precompile_compatibility_hash().hash(&mut hasher);
         hasher.finish()
     }

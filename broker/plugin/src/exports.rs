@@ -11,12 +11,9 @@ use weir_wire::record_batch::Record;
 use crate::OldEntry;
 use crate::bindings::migrating::{Migrating, MigratingIndices};
 use crate::bindings::weir::plugin::types::{EventParam, HeaderParam, Verdict};
-use crate::bindings::{Filter, FilterIndices};
+use crate::bindings::{Filter, FilterIndices, MIGRATION};
 use crate::direct;
 use crate::guest::Guest;
-
-/// With what the name of the interface begins that a rule may export beside its world.
-pub(crate) const MIGRATION: &str = "weir:plugin/migration@";
 
 /// What is linked to the host, and where its exports are.
 pub(crate) enum Exports {

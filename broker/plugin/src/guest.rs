@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use wasmtime::Result;
+use weir_wire::frame::EVENT_BYTES_MAX;
 use weir_wire::ids::Timestamp;
 use weir_wire::record_batch::{Event, Header};
 
@@ -18,6 +19,10 @@ use crate::lines::{LineLevel, Lines};
 use crate::memory::Memory;
 use crate::wasi::{HasWorld, Inert, World};
 use crate::{BatchContext, EventContext, FaultCause};
+
+/// Bytes one call may hand over, counted as wasmtime does, with its own size for each header:
+/// room for the largest event and as much again for bookkeeping.
+pub(crate) const HANDOVER_BYTES_MAX: usize = 2 * EVENT_BYTES_MAX as usize;
 
 /// What a store carries.
 pub(crate) struct Guest {

@@ -9,7 +9,7 @@ use wasmtime::Module;
 use wasmtime::component::{Component, HasSelf, Linker};
 use weir_wire::ids::{Digest, PluginName};
 
-use crate::artefact::{Artefact, Code};
+use crate::artefact::{Artefact, Code, FORM};
 use crate::bindings::Filter;
 use crate::check::{CompileError, check, invalid};
 use crate::direct::core_module_of;
@@ -84,8 +84,8 @@ impl Host {
     pub fn compile(&self, wasm: &[u8]) -> Result<Artefact, CompileError> {
         check(wasm, self.inner.options.component_bytes_max)?;
         let engine = self.inner.engine.engine();
-        let component = Component::from_binary(engine, wasm)
-            .map_err(|error| invalid(format!("{error:#}")))?;
+        let component =
+            Component::from_binary(engine, wasm).map_err(|error| invalid(format!("{error:#}")))?;
         self.link(&component)
             .map_err(|error| CompileError::WrongTypes { reason: one_line(&error) })?;
         let code = match core_module_of(wasm).filter(|_| self.inner.options.direct) {
@@ -113,10 +113,10 @@ impl Host {
         Ok(Plugin::new(name, digest, exports, schema, self.inner.engine.clone()))
     }
 
-    /// The name under which the artefact of a component is kept: another engine, other settings
-    /// or another CPU give another name.
+    /// The name under which the artefact of a component is kept: another form, another engine, other
+    /// settings or another CPU give another name.
     pub fn artefact_key(&self, digest: &Digest) -> String {
-        format!("{digest}-{:016x}", self.inner.engine.compatibility())
+        format!("{digest}-{:016x}-{FORM}", self.inner.engine.compatibility())
     }
 
     /// Bytes of a component at most.

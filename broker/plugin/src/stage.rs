@@ -23,7 +23,7 @@ use crate::effects::{Effects, reserved_header};
 use crate::engine::ticks;
 use crate::exports::Instance;
 use crate::fault::{fault, of_call, one_line};
-use crate::guest::{Guest, owned};
+use crate::guest::{Guest, HANDOVER_BYTES_MAX, owned};
 use crate::lines::{Lines, Listener};
 use crate::plugin::{BindError, BindingSettings, Plugin};
 use crate::wasi::HANDLES_MAX;
@@ -38,9 +38,6 @@ pub const REJECTION_CODE_BYTES_MAX: usize = 64;
 pub const REJECTION_MESSAGE_BYTES_MAX: usize = 512;
 /// The code of a rejection that names none.
 const REJECTION_CODE_DEFAULT: &str = "rejected";
-/// Bytes one call may hand over, counted as wasmtime does, with its own size for each header:
-/// room for the largest event and as much again for bookkeeping.
-pub(crate) const HANDOVER_BYTES_MAX: usize = 2 * EVENT_BYTES_MAX as usize;
 /// Fuel of start-up and `configure`: about a second, like its deadline. Python needs 20 ms.
 const CONFIGURE_FUEL: u64 = 2_000_000_000;
 /// An instance below this is never recycled: small guests may grow to what they need.

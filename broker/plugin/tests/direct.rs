@@ -8,6 +8,7 @@ mod rig;
 use std::path::Path;
 
 use rig::*;
+use wasmparser::{Parser, Payload};
 use weir_plugin_host::{BindingSettings, FaultCause, Host, HostOptions, Plugin, WasmStage};
 use weir_wire::admin::Limits;
 use weir_wire::ids::{Digest, PluginName, TopicName};
@@ -74,7 +75,7 @@ fn own(folder: &str, file: &str) -> Vec<u8> {
 /// Events that our rules find things in: JSON and none, few keys and many, with headers and without.
 fn any_events(seed: u64) -> Vec<Vec<Event>> {
     let mut chance = fastrand::Rng::with_seed(seed);
-    let mut any = |chance: &mut fastrand::Rng| {
+    let any = |chance: &mut fastrand::Rng| {
         let user = chance.u32(..12);
         let value = match chance.u32(..8) {
             0 => Vec::new(),
@@ -105,12 +106,24 @@ fn any_events(seed: u64) -> Vec<Vec<Event>> {
 fn our_own_rules_are_called_directly_and_say_the_same() {
     for (folder, file, config) in [
         ("daily-limit", "daily-limit", r#"{"limit":20,"notice":"notices"}"#),
-        ("daily-limit", "daily-limit", r#"{"limit":2,"key":"/user","time":"event","notice":"notices"}"#),
+        (
+            "daily-limit",
+            "daily-limit",
+            r#"{"limit":2,"key":"/user","time":"event","notice":"notices"}"#,
+        ),
         ("daily-limit-c", "daily-limit", r#"{"limit":20,"notice":"notices"}"#),
-        ("rate-limit", "rate-limit", r#"{"events":3,"per_ms":2000}"#),
-        ("dedup", "dedup", r#"{"id":"header:id","window_ms":1500}"#),
-        ("redact", "redact", r#"{"fields":{"/card":"remove"}}"#),
-        ("route", "route", r#"{"rules":[{"to":"notices"}]}"#),
+        ("rate-limit", "rate-limit", r#"{"rate":3,"per":"2s","burst":5}"#),
+        ("dedup", "dedup", r#"{"by":"/user","window":"1500ms"}"#),
+        (
+            "redact",
+            "redact",
+            r#"{"fields":{"/card":"remove","/note":{"replace":"***"}},"headers":{"trace":"remove"}}"#,
+        ),
+        (
+            "route",
+            "route",
+            r#"{"rules":[{"when":{"at":"/user","equals":"user-3"},"emit":"notices","key":"/user"}]}"#,
+        ),
         ("json-schema", "json-schema", r#"{"schema":{"type":"object","required":["user"]}}"#),
     ] {
         let mut stages = stages(&own(folder, file), config);
@@ -144,7 +157,8 @@ impl Core {
     /// As `weir plugin wrap` makes it.
     fn component(&self) -> Vec<u8> {
         let Self { process, realloc, post, more } = self;
-        let version = CONTRACT.split_once("package weir:plugin@").and_then(|(_, rest)| rest.split_once(';'));
+        let version =
+            CONTRACT.split_once("package weir:plugin@").and_then(|(_, rest)| rest.split_once(';'));
         let version = version.expect("it names its version").0;
         let text = format!(
             r#"(module
@@ -180,7 +194,8 @@ impl Core {
         let world = resolve.select_world(&[package], Some("filter")).expect("it has this world");
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)
             .expect("it takes a world");
-        let encoder = ComponentEncoder::default().validate(true).module(&module);
+        let mut encoder = ComponentEncoder::default();
+        let encoder = encoder.validate(true).module(&module);
         encoder.and_then(|encoder| encoder.encode()).expect("it is of this world")
     }
 }
@@ -328,9 +343,18 @@ fn what_a_guest_does_while_it_allocates_and_frees_ends_alike() {
         ("allocates beside a boundary", Core { realloc: "(i32.const 65537)", ..accepts }),
         ("allocates over the end", Core { realloc: "(i32.const 2097152)", ..accepts }),
         ("allocates nothing", Core { realloc: "unreachable", ..accepts }),
-        ("asks for the time while it allocates", Core { realloc: "(drop (call $now)) (i32.const 65536)", ..accepts }),
+        (
+            "asks for the time while it allocates",
+            Core { realloc: "(drop (call $now)) (i32.const 65536)", ..accepts },
+        ),
         ("asks for the time while it frees", Core { post: "(drop (call $now))", ..accepts }),
-        ("counts while it frees", Core { post: "(drop (call $increment (i32.const 16) (i32.const 7) (i64.const 1) (i32.const 0) (i64.const 0)))", ..accepts }),
+        (
+            "counts while it frees",
+            Core {
+                post: "(drop (call $increment (i32.const 16) (i32.const 7) (i64.const 1) (i32.const 0) (i64.const 0)))",
+                ..accepts
+            },
+        ),
         ("gives up while it frees", Core { post: "unreachable", ..accepts }),
     ] {
         let component = core.component();
@@ -349,11 +373,27 @@ fn what_a_guest_does_while_it_allocates_and_frees_ends_alike() {
 fn what_runs_before_the_config_runs_alike() {
     let accepts = Core::process(ANSWER);
     for (does, more, starts) in [
-        ("initializes", r#"(func (export "_initialize") (global.set $free (i32.const 70000)))"#, true),
-        ("writes when it initializes", r#"(func (export "_initialize") (call $write (i32.const 1) (i32.const 16) (i32.const 7)))"#, true),
-        ("counts when it initializes", r#"(func (export "_initialize") (call $delete (i32.const 16) (i32.const 7)))"#, false),
+        (
+            "initializes",
+            r#"(func (export "_initialize") (global.set $free (i32.const 70000)))"#,
+            true,
+        ),
+        (
+            "writes when it initializes",
+            r#"(func (export "_initialize") (call $write (i32.const 1) (i32.const 16) (i32.const 7)))"#,
+            true,
+        ),
+        (
+            "counts when it initializes",
+            r#"(func (export "_initialize") (call $delete (i32.const 16) (i32.const 7)))"#,
+            false,
+        ),
         ("starts", "(func $start (global.set $free (i32.const 70000))) (start $start)", true),
-        ("writes when it starts", "(func $start (call $write (i32.const 1) (i32.const 16) (i32.const 7))) (start $start)", false),
+        (
+            "writes when it starts",
+            "(func $start (call $write (i32.const 1) (i32.const 16) (i32.const 7))) (start $start)",
+            false,
+        ),
         ("asks when it starts", "(func $start (drop (call $now))) (start $start)", false),
     ] {
         let core = Core { more, ..Core { process: accepts.process, ..accepts } };
@@ -370,14 +410,15 @@ fn other_wiring_than_the_names_say_is_left_to_the_component_runtime() {
     let mut component = core.component();
     assert!(both(&component)[0].is_direct());
 
-    // Its `process` becomes what the module calls `proceed`: the first use of the name behind the
-    // module's own.
-    let name_at = |component: &[u8], name: &[u8], from: usize| {
-        let found = component[from..].windows(name.len()).position(|window| window == name);
-        from + found.expect("it is there")
-    };
-    let own = name_at(&component, b"cabi_post_process", 0) + b"cabi_post_process".len();
-    let wired = name_at(&component, b"process", own);
+    // Its `process` becomes what the module calls `proceed`. Behind the module comes the wiring: a name
+    // of seven letters, of an instance of a core module (5).
+    let behind = Parser::new(0).parse_all(&component).find_map(|payload| match payload {
+        Ok(Payload::ModuleSection { unchecked_range, .. }) => Some(unchecked_range.end),
+        _ => None,
+    });
+    let behind = behind.expect("it has a module");
+    let found = component[behind..].windows(9).position(|window| window == b"\x05\x07process");
+    let wired = behind + found.expect("it is wired") + 2;
     component[wired..wired + 7].copy_from_slice(b"proceed");
 
     let artefact = host().compile(&component).expect("it is whole");

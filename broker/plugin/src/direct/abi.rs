@@ -19,7 +19,7 @@ use super::Piece;
 use crate::FaultCause;
 use crate::bindings::weir::plugin::types::{EventResult, HeaderResult, Rejection, Verdict};
 use crate::fault::fault;
-use crate::stage::HANDOVER_BYTES_MAX;
+use crate::guest::HANDOVER_BYTES_MAX;
 
 /// Bytes of a header in a list of them.
 pub(super) const HEADER_BYTES: usize = 16;
@@ -49,9 +49,10 @@ impl<'a> Lift<'a> {
 
     /// A list of bytes.
     pub(super) fn bytes(&mut self, (at, len): Piece) -> Result<&'a [u8]> {
-        self.hand_over(len as usize)?;
         let bytes = self.memory.get(at as usize..).and_then(|rest| rest.get(..len as usize));
-        bytes.ok_or_else(|| out_of_bounds("list"))
+        let bytes = bytes.ok_or_else(|| out_of_bounds("list"))?;
+        self.hand_over(bytes.len())?;
+        Ok(bytes)
     }
 
     /// A string.
@@ -241,8 +242,16 @@ mod tests {
         memory[48..56].copy_from_slice(&77_u64.to_le_bytes());
         memory[64..80].copy_from_slice(&header((105, 2), (107, 4)));
         memory[100..111].copy_from_slice(b"keyvainame ");
-        let Ok(Verdict::Replace(event)) = Lift::new(&memory).verdict(8) else { panic!("a replacement") };
-        assert_eq!((event.key.as_deref(), &event.value[..], event.timestamp), (Some(&b"key"[..]), &b"va"[..], 77));
-        assert_eq!((event.headers[0].name.as_str(), &event.headers[0].value[..]), ("in", &b"ame "[..]));
+        let Ok(Verdict::Replace(event)) = Lift::new(&memory).verdict(8) else {
+            panic!("a replacement")
+        };
+        assert_eq!(
+            (event.key.as_deref(), &event.value[..], event.timestamp),
+            (Some(&b"key"[..]), &b"va"[..], 77)
+        );
+        assert_eq!(
+            (event.headers[0].name.as_str(), &event.headers[0].value[..]),
+            ("in", &b"ame "[..])
+        );
     }
 }

@@ -29,6 +29,7 @@ use wasmtime::{
 use weir_wire::record_batch::Record;
 
 use crate::OldEntry;
+use crate::bindings::MIGRATION;
 use crate::bindings::weir::plugin::types::Verdict;
 use crate::guest::Guest;
 
@@ -67,7 +68,7 @@ impl Linked {
         }
         let migration = module.exports().find_map(|export| {
             let interface = export.name().strip_suffix("#schema")?;
-            interface.starts_with(crate::exports::MIGRATION).then(|| format!("{interface}#"))
+            interface.starts_with(MIGRATION).then(|| format!("{interface}#"))
         });
         Ok(Self { linked: linker.instantiate_pre(module)?, migration })
     }
