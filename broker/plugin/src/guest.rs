@@ -12,11 +12,11 @@ use weir_wire::record_batch::{Event, Header};
 
 use crate::bindings::weir::plugin::{context, log, outbox, state, types};
 use crate::deadline::Deadline;
-use crate::direct::Reach;
 use crate::effects::Effects;
 use crate::fault::fault;
 use crate::lines::{LineLevel, Lines};
 use crate::memory::Memory;
+use crate::reach::Reach;
 use crate::wasi::{HasWorld, Inert, World};
 use crate::{BatchContext, EventContext, FaultCause};
 

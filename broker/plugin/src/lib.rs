@@ -16,6 +16,7 @@ mod plugin;
 mod exports;
 mod direct;
 mod guest;
+mod reach;
 mod wasi;
 mod effects;
 mod lines;

@@ -7,9 +7,10 @@ use smallvec::SmallVec;
 use wasmtime::{Caller, ImportType, Linker, Memory, Result, Trap, bail};
 
 use super::abi::{self, Lift};
-use super::{Piece, Reach, store_bytes};
+use super::{Piece, store_bytes};
 use crate::bindings::weir::plugin::{context, log, outbox};
 use crate::guest::Guest;
+use crate::reach::Reach;
 
 /// Bytes of a state value that are on their way into a guest without an allocation: a counter or two,
 /// and what small rules keep.

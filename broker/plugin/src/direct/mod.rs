@@ -16,9 +16,9 @@
 //! written in its memory is bounded by it; nothing in here is unsafe. Once a call fails the instance
 //! is never called again: the stage sees to that, on both ways.
 
-mod abi;
-mod imports;
 mod recognise;
+mod imports;
+mod abi;
 
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ use crate::OldEntry;
 use crate::bindings::MIGRATION;
 use crate::bindings::weir::plugin::types::Verdict;
 use crate::guest::Guest;
+use crate::reach::Reach;
 
 use self::abi::{HEADER_ALIGN, HEADER_BYTES, Lift};
 pub(crate) use self::recognise::core_module_of;
@@ -45,8 +46,6 @@ const INITIALIZE: &str = "_initialize";
 /// In front of a function's name: what frees its answer when we have read it.
 const POST: &str = "cabi_post_";
 
-/// (old place, its bytes, alignment, bytes) to the new place.
-type Realloc = TypedFunc<(u32, u32, u32, u32), u32>;
 /// A place and how many bytes, or elements, lie there.
 type Piece = (u32, u32);
 
@@ -188,13 +187,6 @@ impl<Params: WasmParams> Lifted<Params> {
         }
         Ok(answer)
     }
-}
-
-/// What the host needs of an instance to read and write its memory.
-#[derive(Clone)]
-pub(crate) struct Reach {
-    memory: Memory,
-    realloc: Arc<Realloc>,
 }
 
 /// Calls what may not call us: the allocator, and what frees an answer.
