@@ -1,26 +1,43 @@
 //! Native code made from a component, and the only place that trusts it.
 //!
 //! ```text
-//! in a file:  | "weirart1" 8 B | sha256 of the rest 32 B | wasmtime's serialized component ... |
+//! in a file:  | "weirart2" 8 B | sha256 of the rest 32 B | kind u8 | what wasmtime serialized ... |
+//! kind:       'c' a component, 'm' its core module, which is called in its place
 //! ```
 //! Promises: an [`Artefact`] was made by an engine of ours, in this process or in a child that
 //! wrote it where only the broker's user writes. There is no other way to get one, so loading one
 //! is sound.
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::Engine;
 use wasmtime::component::Component;
+use wasmtime::{Engine, Module, bail};
 
-const MAGIC: &[u8; 8] = b"weirart1";
+const MAGIC: &[u8; 8] = b"weirart2";
+/// The form of the file, for its name: what an earlier weir left is not taken for damaged.
+pub(crate) const FORM: u8 = 2;
 const SHA256_BYTES: usize = 32;
+const COMPONENT: u8 = b'c';
+const MODULE: u8 = b'm';
 
 /// A compiled component. Loads only under the engine settings it was compiled for.
 pub struct Artefact(Vec<u8>);
 
+/// What is in one.
+pub(crate) enum Code {
+    Component(Component),
+    /// Called in its component's place.
+    Module(Module),
+}
+
 impl Artefact {
     /// From the compiler's hands.
-    pub(crate) fn of(component: &Component) -> wasmtime::Result<Self> {
-        Ok(Self(component.serialize()?))
+    pub(crate) fn of(code: &Code) -> wasmtime::Result<Self> {
+        let (kind, mut serialized) = match code {
+            Code::Component(component) => (COMPONENT, component.serialize()?),
+            Code::Module(module) => (MODULE, module.serialize()?),
+        };
+        serialized.insert(0, kind);
+        Ok(Self(serialized))
     }
 
     /// Bytes of native code and tables.
@@ -49,17 +66,23 @@ impl Artefact {
         Some(Self(sealed))
     }
 
-    /// The component. An error means other engine settings: compile it again.
+    /// What is in it. An error means other engine settings: compile it again.
     #[expect(unsafe_code, reason = "loading native code is what this file is for; proof below")]
-    pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
+    pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Code> {
+        let Some((kind, serialized)) = self.0.split_first() else { bail!("it is empty") };
         // SAFETY: wasmtime asks that the bytes come from its own serializer, unaltered, since it
         // runs them. An `Artefact` is made in two places. `of` takes them from the serializer.
         // `unseal` takes them from a file of the artefact cache, a folder that is checked to
         // belong to this user and to be closed to all others (0700), so that whoever could forge
         // a file there could as well replace the broker; the checksum, taken when the file was
         // written, catches what a disk may do to it. No upload is ever taken for an artefact.
-        // Bytes of another wasmtime or other settings are refused by wasmtime itself.
-        unsafe { Component::deserialize(engine, &self.0) }
+        // Bytes of another wasmtime or other settings are refused by wasmtime itself, and so is a
+        // module where a component is expected.
+        Ok(match *kind {
+            COMPONENT => Code::Component(unsafe { Component::deserialize(engine, serialized)? }),
+            MODULE => Code::Module(unsafe { Module::deserialize(engine, serialized)? }),
+            kind => bail!("there is no kind {kind}"),
+        })
     }
 }
 

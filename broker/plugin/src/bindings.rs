@@ -12,6 +12,9 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
 });
 
+/// With what the name of the interface begins that a rule may export beside its world.
+pub(crate) const MIGRATION: &str = "weir:plugin/migration@";
+
 /// What a rule exports beside its world if it likes. Found by name, since no world asks for it.
 pub mod migrating {
     wasmtime::component::bindgen!({

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use wasmtime::Result;
+use weir_wire::frame::EVENT_BYTES_MAX;
 use weir_wire::ids::Timestamp;
 use weir_wire::record_batch::{Event, Header};
 
@@ -15,8 +16,13 @@ use crate::effects::Effects;
 use crate::fault::fault;
 use crate::lines::{LineLevel, Lines};
 use crate::memory::Memory;
+use crate::reach::Reach;
 use crate::wasi::{HasWorld, Inert, World};
 use crate::{BatchContext, EventContext, FaultCause};
+
+/// Bytes one call may hand over, counted as wasmtime does, with its own size for each header:
+/// room for the largest event and as much again for bookkeeping.
+pub(crate) const HANDOVER_BYTES_MAX: usize = 2 * EVENT_BYTES_MAX as usize;
 
 /// What a store carries.
 pub(crate) struct Guest {
@@ -27,6 +33,11 @@ pub(crate) struct Guest {
     pub(crate) wasi: Inert,
     /// The batch in work.
     pub(crate) batch: Option<BatchContext>,
+    /// Where its memory is, if its core module is called directly.
+    pub(crate) reach: Option<Reach>,
+    /// Whether it may call us: not while it allocates or frees for us. Kept by the direct calls; the
+    /// component runtime has a flag of its own.
+    pub(crate) may_leave: bool,
     at: Call,
 }
 
@@ -52,6 +63,8 @@ impl Guest {
             deadline: Deadline::default(),
             wasi: Inert::default(),
             batch: None,
+            reach: None,
+            may_leave: true,
             at: Call::Outside,
         }
     }
@@ -60,6 +73,8 @@ impl Guest {
     pub(crate) fn begin_instance(&mut self, memory_bytes: u64) {
         self.memory = Memory::new(memory_bytes);
         self.wasi = Inert::default();
+        self.reach = None;
+        self.may_leave = true;
         self.lines.begin_event();
         self.at = Call::Outside;
     }
@@ -99,7 +114,7 @@ impl Guest {
         }
     }
 
-    fn state(&mut self) -> Result<&mut Effects> {
+    pub(crate) fn state(&mut self) -> Result<&mut Effects> {
         if self.at == Call::Outside { Err(outside("state")) } else { Ok(&mut self.effects) }
     }
 }

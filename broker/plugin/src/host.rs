@@ -5,16 +5,19 @@
 
 use std::sync::Arc;
 
+use wasmtime::Module;
 use wasmtime::component::{Component, HasSelf, Linker};
 use weir_wire::ids::{Digest, PluginName};
 
-use crate::artefact::Artefact;
+use crate::artefact::{Artefact, Code, FORM};
 use crate::bindings::Filter;
 use crate::check::{CompileError, check, invalid};
+use crate::direct::core_module_of;
 use crate::engine::Ticking;
+use crate::exports::Exports;
 use crate::fault::one_line;
 use crate::guest::Guest;
-use crate::plugin::{Exports, Plugin};
+use crate::plugin::Plugin;
 use crate::schema::schema_of;
 use crate::wasi;
 
@@ -23,12 +26,15 @@ use crate::wasi;
 pub struct HostOptions {
     /// Bytes of a component at most.
     pub component_bytes_max: u64,
+    /// Whether what can be called directly is. No makes rules slower and changes nothing else: it is
+    /// for comparing the two ways.
+    pub direct: bool,
 }
 
 impl Default for HostOptions {
     /// 32 MiB: Python makes 18, StarlingMonkey 12.
     fn default() -> Self {
-        Self { component_bytes_max: 32 << 20 }
+        Self { component_bytes_max: 32 << 20, direct: true }
     }
 }
 
@@ -77,11 +83,16 @@ impl Host {
     /// uploads in a child process ([`crate::compile_file`]).
     pub fn compile(&self, wasm: &[u8]) -> Result<Artefact, CompileError> {
         check(wasm, self.inner.options.component_bytes_max)?;
-        let component = Component::from_binary(self.inner.engine.engine(), wasm)
-            .map_err(|error| invalid(format!("{error:#}")))?;
+        let engine = self.inner.engine.engine();
+        let component =
+            Component::from_binary(engine, wasm).map_err(|error| invalid(format!("{error:#}")))?;
         self.link(&component)
             .map_err(|error| CompileError::WrongTypes { reason: one_line(&error) })?;
-        Artefact::of(&component).map_err(|error| invalid(one_line(&error)))
+        let code = match core_module_of(wasm).filter(|_| self.inner.options.direct) {
+            Some(module) => Module::from_binary(engine, module).map(Code::Module),
+            None => Ok(Code::Component(component)),
+        };
+        code.and_then(|code| Artefact::of(&code)).map_err(|error| invalid(one_line(&error)))
     }
 
     /// Makes a plugin of a compiled component: milliseconds, 50 for Python; and an instance's start
@@ -92,16 +103,20 @@ impl Host {
         digest: Digest,
         artefact: &Artefact,
     ) -> Result<Plugin, LoadError> {
-        let load = || self.link(&artefact.load(self.inner.engine.engine())?);
+        let engine = self.inner.engine.engine();
+        let load = || match artefact.load(engine)? {
+            Code::Component(component) => self.link(&component),
+            Code::Module(module) => Exports::direct(engine, &module),
+        };
         let exports = load().map_err(|error| LoadError::Artefact(one_line(&error)))?;
         let schema = schema_of(&exports, &name, &self.inner.engine).map_err(LoadError::Schema)?;
         Ok(Plugin::new(name, digest, exports, schema, self.inner.engine.clone()))
     }
 
-    /// The name under which the artefact of a component is kept: another engine, other settings
-    /// or another CPU give another name.
+    /// The name under which the artefact of a component is kept: another form, another engine, other
+    /// settings or another CPU give another name.
     pub fn artefact_key(&self, digest: &Digest) -> String {
-        format!("{digest}-{:016x}", self.inner.engine.compatibility())
+        format!("{digest}-{:016x}-{FORM}", self.inner.engine.compatibility())
     }
 
     /// Bytes of a component at most.

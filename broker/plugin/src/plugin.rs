@@ -2,20 +2,13 @@
 
 use std::sync::Arc;
 
-use wasmtime::Store;
-use wasmtime::component::{Component, InstancePre};
 use weir_wire::admin::Limits;
 use weir_wire::ids::{Digest, PluginName, TopicName};
 use weir_wire::keyspace::Schema;
 
 use crate::PluginFault;
-use crate::bindings::migrating::{Migrating, MigratingIndices};
-use crate::bindings::{Filter, FilterIndices};
 use crate::engine::Ticking;
-use crate::guest::Guest;
-
-/// With what the name of the interface begins that a rule may export beside its world.
-const MIGRATION: &str = "weir:plugin/migration@";
+use crate::exports::Exports;
 
 /// What a binding says to a plugin.
 #[derive(Debug, Clone)]
@@ -57,37 +50,6 @@ struct Inner {
     engine: Arc<Ticking>,
 }
 
-/// A component linked to the host, and where its exports are.
-pub(crate) struct Exports {
-    linked: InstancePre<Guest>,
-    filter: FilterIndices,
-    migrating: Option<MigratingIndices>,
-}
-
-impl Exports {
-    /// An error names the export that is missing or of another type.
-    pub(crate) fn of(component: &Component, linked: InstancePre<Guest>) -> wasmtime::Result<Self> {
-        let component_type = component.component_type();
-        let mut exports = component_type.exports(component.engine());
-        let migrates = exports.any(|(name, _)| name.starts_with(MIGRATION));
-        let migrating = migrates.then(|| MigratingIndices::new(&linked)).transpose()?;
-        Ok(Self { filter: FilterIndices::new(&linked)?, migrating, linked })
-    }
-
-    pub(crate) fn migrates(&self) -> bool {
-        self.migrating.is_some()
-    }
-
-    pub(crate) fn instantiate(
-        &self,
-        mut store: &mut Store<Guest>,
-    ) -> wasmtime::Result<(Filter, Option<Migrating>)> {
-        let instance = self.linked.instantiate(&mut store)?;
-        let migrating = self.migrating.as_ref().map(|found| found.load(&mut store, &instance));
-        Ok((self.filter.load(&mut store, &instance)?, migrating.transpose()?))
-    }
-}
-
 impl Plugin {
     pub(crate) fn new(
         name: PluginName,
@@ -112,6 +74,11 @@ impl Plugin {
     /// The form in which it keeps its state; empty if it declares none.
     pub fn schema(&self) -> &Schema {
         &self.inner.schema
+    }
+
+    /// Whether its core module is called directly, and not through the component runtime.
+    pub fn is_direct(&self) -> bool {
+        matches!(self.inner.exports, Exports::Direct(_))
     }
 
     pub(crate) fn exports(&self) -> &Exports {

@@ -10,10 +10,10 @@ use weir_wire::keyspace::Schema;
 
 use crate::effects::Effects;
 use crate::engine::Ticking;
+use crate::exports::Exports;
 use crate::fault::of_call;
 use crate::guest::Guest;
 use crate::lines::Lines;
-use crate::plugin::Exports;
 use crate::stage::start;
 
 /// Its schema, or a sentence that says why there is none.
@@ -32,10 +32,7 @@ pub(crate) fn schema_of(
     guest.begin_instance(limits.memory_bytes);
     let mut store = Store::new(engine.engine(), guest);
     start(&mut store, limits.configure_ms);
-    let asked = exports.instantiate(&mut store).and_then(|(_, migrating)| {
-        let migrating = migrating.expect("it exports migration");
-        migrating.weir_plugin_migration().call_schema(&mut store)
-    });
+    let asked = exports.instantiate(&mut store).and_then(|instance| instance.schema(&mut store));
     let raw = asked.map_err(|error| {
         let refused_bytes = store.data().memory.refused_bytes();
         of_call(&error, &limits, limits.configure_ms, refused_bytes).detail

@@ -17,14 +17,13 @@ use weir_wire::frame::EVENT_BYTES_MAX;
 use weir_wire::ids::RESERVED_HEADER_PREFIX;
 use weir_wire::record_batch::{Event, Header, Record};
 
-use crate::bindings::Filter;
-use crate::bindings::migrating::Migrating;
-use crate::bindings::weir::plugin::types::{EventParam, HeaderParam, Rejection, Verdict};
+use crate::bindings::weir::plugin::types::{Rejection, Verdict};
 use crate::deadline::Deadline;
 use crate::effects::{Effects, reserved_header};
 use crate::engine::ticks;
+use crate::exports::Instance;
 use crate::fault::{fault, of_call, one_line};
-use crate::guest::{Guest, owned};
+use crate::guest::{Guest, HANDOVER_BYTES_MAX, owned};
 use crate::lines::{Lines, Listener};
 use crate::plugin::{BindError, BindingSettings, Plugin};
 use crate::wasi::HANDLES_MAX;
@@ -39,9 +38,6 @@ pub const REJECTION_CODE_BYTES_MAX: usize = 64;
 pub const REJECTION_MESSAGE_BYTES_MAX: usize = 512;
 /// The code of a rejection that names none.
 const REJECTION_CODE_DEFAULT: &str = "rejected";
-/// Bytes one call may hand over, counted as wasmtime does, with its own size for each header:
-/// room for the largest event and as much again for bookkeeping.
-const HANDOVER_BYTES_MAX: usize = 2 * EVENT_BYTES_MAX as usize;
 /// Fuel of start-up and `configure`: about a second, like its deadline. Python needs 20 ms.
 const CONFIGURE_FUEL: u64 = 2_000_000_000;
 /// An instance below this is never recycled: small guests may grow to what they need.
@@ -63,8 +59,7 @@ pub struct WasmStage {
 
 struct Running {
     store: Store<Guest>,
-    filter: Filter,
-    migrating: Option<Migrating>,
+    instance: Instance,
     /// Above this it is recycled between two batches.
     recycle_bytes: usize,
 }
@@ -138,11 +133,11 @@ impl WasmStage {
         let configured = configure(&mut store, &self.plugin, &self.settings);
         store.data_mut().end_call();
         match configured {
-            Ok((filter, migrating)) => {
+            Ok(instance) => {
                 let bytes = store.data().memory.bytes();
                 let half = self.settings.limits.memory_bytes as usize / 2;
                 let recycle_bytes = half.max(RECYCLE_BYTES_MIN).max(bytes * 2);
-                self.running = Some(Running { store, filter, migrating, recycle_bytes });
+                self.running = Some(Running { store, instance, recycle_bytes });
                 Ok(())
             }
             Err(error) => {
@@ -177,23 +172,12 @@ impl WasmStage {
         self.fuel_used = 0;
         self.run().map_err(|error| fault(FaultCause::Instantiate, error.to_string()))?;
         let limits = &self.settings.limits;
-        let Running { store, filter, .. } = self.running.as_mut().expect("run() made it so");
+        let Running { store, instance, .. } = self.running.as_mut().expect("run() made it so");
         store.data_mut().begin_event(at);
         store.set_fuel(limits.fuel).expect("fuel is on in this engine");
         store.data_mut().deadline = Deadline::of_ms(limits.deadline_ms);
         store.set_epoch_deadline(ticks(limits.deadline_ms));
-        let headers: Vec<HeaderParam<'_>> = event
-            .headers
-            .iter()
-            .map(|(name, value)| HeaderParam { name, value: value.unwrap_or_default() })
-            .collect();
-        let lowered = EventParam {
-            key: event.key,
-            value: event.value.unwrap_or_default(),
-            headers: &headers,
-            timestamp: event.timestamp.0,
-        };
-        let answer = filter.call_process(&mut *store, lowered);
+        let answer = instance.process(store, event);
         // What could not be read was never more than there was.
         self.fuel_used = limits.fuel - store.get_fuel().unwrap_or(0).min(limits.fuel);
         store.data_mut().end_call();
@@ -284,11 +268,11 @@ fn configure(
     store: &mut Store<Guest>,
     plugin: &Plugin,
     settings: &BindingSettings,
-) -> Result<(Filter, Option<Migrating>), BindError> {
+) -> Result<Instance, BindError> {
     let limits = &settings.limits;
     start(store, limits.configure_ms);
-    let (filter, migrating) = match plugin.exports().instantiate(store) {
-        Ok(exports) => exports,
+    let instance = match plugin.exports().instantiate(store) {
+        Ok(instance) => instance,
         Err(error) => {
             let refused_bytes = store.data().memory.refused_bytes();
             let why =
@@ -299,8 +283,8 @@ fn configure(
             return Err(BindError::Instantiate(why));
         }
     };
-    match filter.call_configure(&mut *store, &settings.config) {
-        Ok(Ok(())) => Ok((filter, migrating)),
+    match instance.configure(store, &settings.config) {
+        Ok(Ok(())) => Ok(instance),
         Ok(Err(words)) => Err(BindError::Refused(cut(words, REFUSED_BYTES_MAX))),
         Err(error) => {
             let refused_bytes = store.data().memory.refused_bytes();

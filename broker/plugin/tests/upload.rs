@@ -40,7 +40,8 @@ fn what_is_no_plugin_is_refused_with_a_way_out() {
 
 #[test]
 fn a_component_over_the_limit_is_refused_before_it_is_looked_at() {
-    let host = Host::new(HostOptions { component_bytes_max: 100 }).expect("an engine");
+    let host = Host::new(HostOptions { component_bytes_max: 100, ..HostOptions::default() })
+        .expect("an engine");
     let error = host.compile(&wasm("accept")).expect_err("too large");
     assert!(matches!(error, CompileError::TooLarge { max: 100, .. }), "{error}");
 }

@@ -10,21 +10,14 @@ impl WasmStage {
     pub(super) fn take_over(&mut self, entry: &OldEntry<'_>) -> Result<Migrated, MigrateError> {
         self.run().map_err(|error| fault(FaultCause::Instantiate, error.to_string()))?;
         let limits = &self.settings.limits;
-        let Running { store, migrating, .. } = self.running.as_mut().expect("run() made it so");
-        let migrating = migrating.as_ref().ok_or(MigrateError::Absent)?;
+        let Running { store, instance, .. } = self.running.as_mut().expect("run() made it so");
         store.data_mut().begin_migration();
         store.set_fuel(limits.fuel).expect("fuel is on in this engine");
         store.data_mut().deadline = Deadline::of_ms(limits.deadline_ms);
         store.set_epoch_deadline(ticks(limits.deadline_ms));
-        let answer = migrating.weir_plugin_migration().call_migrate(
-            &mut *store,
-            entry.schema.as_str(),
-            entry.key,
-            entry.value,
-            entry.ttl_ms,
-        );
+        let answer = instance.migrate(store, entry);
         store.data_mut().end_call();
-        match answer {
+        match answer.ok_or(MigrateError::Absent)? {
             Ok(Ok(())) => Ok(Migrated {
                 bytes: store.data().effects.pending_bytes(),
                 fuel: limits.fuel - store.get_fuel().expect("fuel is on in this engine"),
