@@ -72,6 +72,15 @@ fn own(folder: &str, file: &str) -> Vec<u8> {
     std::fs::read(plugins.join(folder).join(file).with_extension("wasm")).expect("it is committed")
 }
 
+#[test]
+fn the_benchmarks_least_rule_is_called_directly_and_accepts() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/rules/accept.wasm");
+    let mut stages = stages(&std::fs::read(file).expect("it is committed"), "null");
+    for judged in judge_on_both(&mut stages, &any_events(7)) {
+        assert!(judged.signs().bytes().all(|sign| sign == b'+'), "{}", judged.signs());
+    }
+}
+
 /// Events that our rules find things in: JSON and none, few keys and many, with headers and without.
 fn any_events(seed: u64) -> Vec<Vec<Event>> {
     let mut chance = fastrand::Rng::with_seed(seed);
