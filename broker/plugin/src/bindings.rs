@@ -19,7 +19,7 @@ pub(crate) const MIGRATION: &str = "weir:plugin/migration@";
 pub mod migrating {
     wasmtime::component::bindgen!({
         path: "../../wit",
-        inline: "package weir:host; world migrating { export weir:plugin/migration@0.1.1; }",
+        inline: "package weir:host; world migrating { export weir:plugin/migration@0.1.2; }",
         world: "weir:host/migrating",
         ownership: Borrowing { duplicate_if_necessary: true },
     });

@@ -96,6 +96,15 @@ struct Size {
     bytes: i64,
 }
 
+/// A counter as it was found.
+struct Counter {
+    hash: u64,
+    /// Bytes of what lies there, expired or not.
+    before: Option<usize>,
+    count: i64,
+    expires: Option<Timestamp>,
+}
+
 impl Effects {
     /// For a stage that may emit to `grants`.
     pub(crate) fn new(limits: Limits, grants: Vec<TopicName>) -> Self {
@@ -201,6 +210,33 @@ impl Effects {
         by: i64,
         ttl_ms: Option<u64>,
     ) -> Result<i64, PluginFault> {
+        let counter = self.counter(key)?;
+        match counter.count.checked_add(by) {
+            Some(sum) => self.count(key, counter, sum, ttl_ms),
+            None => Err(overflow()),
+        }
+    }
+
+    /// Adds to the counter `key` and gives its new value; if the sum is over `most`, it stays as it is
+    /// and the error is what it has.
+    pub(crate) fn increment_up_to(
+        &mut self,
+        key: &[u8],
+        by: i64,
+        most: i64,
+        ttl_ms: Option<u64>,
+    ) -> Result<Result<i64, i64>, PluginFault> {
+        let counter = self.counter(key)?;
+        match counter.count.checked_add(by) {
+            Some(sum) if sum <= most => self.count(key, counter, sum, ttl_ms).map(Ok),
+            None if by < 0 => Err(overflow()),
+            // A sum that no 64 bits hold is over whatever they can.
+            Some(_) | None => Ok(Err(counter.count)),
+        }
+    }
+
+    /// What stands under `key`, as a counter.
+    fn counter(&self, key: &[u8]) -> Result<Counter, PluginFault> {
         let hash = self.kept.hash(key);
         let stored = self.stored(hash, key);
         let before = stored.map(|(old, _)| old.len());
@@ -213,9 +249,17 @@ impl Effects {
                 (i64::from_le_bytes(counter), expires)
             }
         };
-        let sum = count
-            .checked_add(by)
-            .ok_or_else(|| fault(FaultCause::Trap, "incremented a counter over 64 bits"))?;
+        Ok(Counter { hash, before, count, expires })
+    }
+
+    /// Brings the counter to `sum`.
+    fn count(
+        &mut self,
+        key: &[u8],
+        Counter { hash, before, expires, .. }: Counter,
+        sum: i64,
+        ttl_ms: Option<u64>,
+    ) -> Result<i64, PluginFault> {
         let expires = ttl_ms.map(|ttl_ms| self.after(ttl_ms)).or(expires);
         let value = StateBytes::from_slice(&sum.to_le_bytes());
         self.put(hash, key, before, Some((value, expires)))?;
@@ -342,6 +386,10 @@ impl Effects {
         self.pending_size = size;
         Ok(())
     }
+}
+
+fn overflow() -> PluginFault {
+    fault(FaultCause::Trap, "incremented a counter over 64 bits")
 }
 
 /// Whether an event has a header that only the broker writes.

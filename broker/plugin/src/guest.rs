@@ -155,6 +155,15 @@ impl state::Host for Guest {
     fn increment(&mut self, key: Vec<u8>, by: i64, ttl_ms: Option<u64>) -> Result<i64> {
         Ok(self.state()?.increment(&key, by, ttl_ms)?)
     }
+    fn increment_up_to(
+        &mut self,
+        key: Vec<u8>,
+        by: i64,
+        most: i64,
+        ttl_ms: Option<u64>,
+    ) -> Result<Result<i64, i64>> {
+        Ok(self.state()?.increment_up_to(&key, by, most, ttl_ms)?)
+    }
 }
 
 impl outbox::Host for Guest {

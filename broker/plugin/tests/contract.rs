@@ -160,7 +160,8 @@ fn every_published_version_is_a_part_of_the_present_one() {
         );
         seen.push(path.file_stem().expect("a name").to_string_lossy().into_owned());
     }
-    assert!(seen.contains(&"0.1.0".to_owned()), "{seen:?}");
+    seen.sort();
+    assert_eq!(seen[..2], ["0.1.0", "0.1.1"]);
 }
 
 /// That the comparison can fail.
@@ -194,29 +195,54 @@ fn shown(change: &Change) -> String {
     format!("{key}={value}{}", expires_at.map_or(String::new(), |at| format!("!{}", at.0)))
 }
 
+/// What a component says of three events of one key: its name, schema and config; signs, side events and
+/// state changes.
+type Judged = (&'static str, &'static str, &'static str, &'static str, usize, &'static str);
+
+/// Two pass of a day, and the third tells of it.
+const DAILY: &str = r#"{"limit":2,"time":"event","notice":"notices"}"#;
+
 #[test]
 fn components_of_0_1_0_judge_as_they_did() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/components-0.1.0");
-    let daily = r#"{"limit":2,"time":"event","notice":"notices"}"#;
-    // In the order of names: signs, side events and state changes on three events of one key.
-    let expected = [
-        ("accept", "{}", "+++", 0, ""),
-        ("counter", r#"{"limit":2}"#, "++-", 0, "notices=3!86400001"),
-        ("daily-limit", daily, "++-", 1, ""),
-        ("drop", "{}", "...", 0, ""),
-        ("emit", "{}", "+++", 6, ""),
-        ("log-flood", "{}", "+++", 0, ""),
-        ("reject", "{}", "---", 0, ""),
-        ("replace", "{}", "===", 0, ""),
-        (
-            "state-flood",
-            "{}",
-            "+++",
-            0,
-            "\u{1}\0\0\0\0\0\0\0=v, \u{2}\0\0\0\0\0\0\0=v, \u{3}\0\0\0\0\0\0\0=v",
-        ),
-        ("trap-third", "{}", "++!", 0, "n=2"),
-    ];
+    judge_as_they_did(
+        "0.1.0",
+        &[
+            ("accept", "", "{}", "+++", 0, ""),
+            ("counter", "", r#"{"limit":2}"#, "++-", 0, "notices=3!86400001"),
+            ("daily-limit", "", DAILY, "++-", 1, ""),
+            ("drop", "", "{}", "...", 0, ""),
+            ("emit", "", "{}", "+++", 6, ""),
+            ("log-flood", "", "{}", "+++", 0, ""),
+            ("reject", "", "{}", "---", 0, ""),
+            ("replace", "", "{}", "===", 0, ""),
+            (
+                "state-flood",
+                "",
+                "{}",
+                "+++",
+                0,
+                "\u{1}\0\0\0\0\0\0\0=v, \u{2}\0\0\0\0\0\0\0=v, \u{3}\0\0\0\0\0\0\0=v",
+            ),
+            ("trap-third", "", "{}", "++!", 0, "n=2"),
+        ],
+    );
+}
+
+#[test]
+fn components_of_0_1_1_judge_as_they_did() {
+    judge_as_they_did(
+        "0.1.1",
+        &[
+            ("daily-limit", "", DAILY, "++-", 1, ""),
+            ("per-letter", "per-letter", r#"{"limit":2}"#, "++-", 0, "n=3!86400001"),
+        ],
+    );
+}
+
+/// Each component that is kept of `version`, in the order of names, against what it said on the day
+/// that it was built.
+fn judge_as_they_did(version: &str, expected: &[Judged]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/components-{version}"));
     let mut names: Vec<String> = std::fs::read_dir(&folder)
         .expect("the folder")
         .map(|entry| entry.expect("an entry").path())
@@ -224,15 +250,18 @@ fn components_of_0_1_0_judge_as_they_did() {
         .collect();
     names.sort();
     assert!(names.iter().eq(expected.iter().map(|(name, ..)| name)), "{names:?}");
-    for (name, config, signs, side_events, changes) in expected {
+    for &(name, schema, config, signs, side_events, changes) in expected {
         let wasm = std::fs::read(folder.join(name).with_extension("wasm")).expect("a component");
-        let built_for = b"weir:plugin/types@0.1.0";
-        assert!(wasm.windows(built_for.len()).any(|at| at == built_for), "{name} is not of 0.1.0");
+        let names_version = |interface: &str| {
+            let built_for = format!("weir:plugin/{interface}@{version}");
+            wasm.windows(built_for.len()).any(|at| at == built_for.as_bytes())
+        };
+        assert!(names_version("types") || names_version("migration"), "{name} is of another");
         let artefact = host().compile(&wasm).unwrap_or_else(|error| panic!("{name}: {error}"));
         let plugin = host()
             .load(PluginName::parse(name).expect("a name"), Digest([0; 32]), &artefact)
             .expect("loads");
-        assert_eq!(plugin.schema().as_str(), "", "{name}");
+        assert_eq!(plugin.schema().as_str(), schema, "{name}");
         let emit = vec![TopicName::parse("notices").expect("a name")];
         let settings =
             BindingSettings { config: config.to_owned(), emit, limits: Limits::default() };

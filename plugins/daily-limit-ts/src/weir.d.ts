@@ -52,6 +52,11 @@ declare module 'weir:plugin/state' {
   export { remove as delete };
   /** Adds to a counter and gives its new value; a missing or expired one starts at 0. */
   export function increment(key: Uint8Array, by: number, ttlMs: number | null): number;
+  /**
+   * Adds to a counter and gives its new value, unless that would be over `most`: then nothing
+   * changes, and what is thrown is the value that it has, a number.
+   */
+  export function incrementUpTo(key: Uint8Array, by: number, most: number, ttlMs: number | null): number;
 }
 
 declare module 'weir:plugin/outbox' {

@@ -17,7 +17,8 @@ impl Day {
 
     /// The first millisecond of the next day (the last one that a u64 can say ends the last day).
     pub fn end_ms(self) -> u64 {
-        (self.0 + 1).saturating_mul(DAY_MS)
+        // Not saturating_mul, which multiplies in 128 bits here.
+        if self.0 < u64::MAX / DAY_MS { (self.0 + 1) * DAY_MS } else { u64::MAX }
     }
 
     /// Days since 1970-01-01, for state keys.

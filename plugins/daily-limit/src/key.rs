@@ -16,12 +16,11 @@ const PURPOSE: Purpose = Purpose {
 };
 
 /// The key of an event, or what was looked for and not found.
-pub fn of(event: &Event, source: &KeySource) -> Result<Key, String> {
+pub fn of<'a>(event: &'a Event, source: &KeySource) -> Result<Key<'a>, String> {
     match source {
         KeySource::Event => Key::of(event, &Source::Event, &PURPOSE),
         KeySource::Pointer(pointer) => {
-            let found = Event::new("").key(found_at(pointer, &event.value)?);
-            Key::of(&found, &Source::Event, &PURPOSE)
+            Key::new(found_at(pointer, &event.value)?.into_bytes(), &PURPOSE)
         }
     }
 }

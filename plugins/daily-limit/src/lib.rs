@@ -4,8 +4,9 @@
 //! Counted is what is admitted: a refused event counts towards nothing, and if a later rule of the
 //! chain refuses the event, the broker takes this rule's count back with it.
 //!
-//! The state of a key and day is one counter, so that an accepted event costs two calls of the
-//! host (look, add) and a refused one a single look:
+//! The state of a key and day is one counter that goes up to the limit, so that an event costs one call
+//! of the host, whether it is accepted or refused. The flag makes it larger than any limit, so that it
+//! stays where it is: a look at its bits is wanted only then.
 //!
 //! ```text
 //! bit  63        62         61 ............ 0
@@ -62,14 +63,18 @@ impl Filter for DailyLimit {
 export!(DailyLimit);
 
 impl DailyLimit {
-    fn count(&self, key: &Key, time: u64) -> Verdict {
+    fn count(&self, key: &Key<'_>, time: u64) -> Verdict {
         let day = Day::of(time);
         let cell = key.cell(&day.to_be_bytes());
         let ttl = match self.0.time {
             TimeSource::Broker => day.end_ms() - time,
             TimeSource::Event => EVENT_TIME_TTL_MS,
         };
-        let stored = state::counter(&cell);
+        let stored = match state::increment_up_to(&cell, 1, self.0.limit, Some(ttl)) {
+            Ok(_) => return Verdict::Accept,
+            Err(stored) => stored,
+        };
+        // Behind a notice the limit was raised.
         if stored & !NOTICE_SENT < self.0.limit {
             state::increment(&cell, 1, Some(ttl));
             return Verdict::Accept;

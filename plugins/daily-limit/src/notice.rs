@@ -7,7 +7,7 @@ use weir_plugin::{Event, context};
 use crate::day::Day;
 
 /// The notice: about the same key, at the time that the limit is counted in. README.md has its shape.
-pub fn event(key: &Key, day: Day, limit: i64, time: u64) -> Event {
+pub fn event(key: &Key<'_>, day: Day, limit: i64, time: u64) -> Event {
     let value = json!({
         "key": key.text(),
         "day": day.to_string(),

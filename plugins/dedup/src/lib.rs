@@ -54,7 +54,7 @@ export!(Dedup);
 
 impl Dedup {
     /// The state key of an event; or what was looked for and not found.
-    fn cell(&self, event: &Event) -> Result<Vec<u8>, String> {
+    fn cell(&self, event: &Event) -> Result<[u8; 33], String> {
         let mut hash = Sha256::new();
         let mut add = |bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_le_bytes());
@@ -72,7 +72,9 @@ impl Dedup {
                 }
             }
         }
-        Ok([b"d", hash.finalize().as_slice()].concat())
+        let mut cell = [b'd'; 33];
+        cell[1..].copy_from_slice(&hash.finalize());
+        Ok(cell)
     }
 
     fn look(&self, cell: &[u8]) -> Verdict {

@@ -1,6 +1,7 @@
 //! What an event is about: found where the config says, named in the state and to people.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
 use sha2::{Digest, Sha256};
 use weir_plugin::{Event, context};
@@ -42,12 +43,12 @@ impl Source {
     }
 
     /// What is there, as bytes; or what was looked for and not found, for the publisher.
-    pub fn find(&self, event: &Event, purpose: &Purpose) -> Result<Vec<u8>, String> {
+    pub fn find<'a>(&self, event: &'a Event, purpose: &Purpose) -> Result<Cow<'a, [u8]>, String> {
         let found = match self {
-            Source::Event => event.key.clone().ok_or_else(|| {
+            Source::Event => event.key.as_deref().map(Cow::Borrowed).ok_or_else(|| {
                 format!("The event has no key; publish it with the key that {}", purpose.by)
             })?,
-            Source::Publisher => context::publisher().into_bytes(),
+            Source::Publisher => Cow::Owned(context::publisher().into_bytes()),
             Source::Header(name) => {
                 let header = event.header(name).ok_or_else(|| {
                     let name = text::short(name.as_bytes());
@@ -56,17 +57,13 @@ impl Source {
                         purpose.by
                     )
                 })?;
-                header.to_vec()
+                Cow::Borrowed(header)
             }
-            Source::Pointer(path) => found_at(path, &event.value, purpose)?.into_bytes(),
+            Source::Pointer(path) => {
+                Cow::Owned(found_at(path, &event.value, purpose)?.into_bytes())
+            }
         };
-        match found.len() {
-            0..=KEY_BYTES_MAX => Ok(found),
-            long => Err(format!(
-                "The key is {long} bytes long; keys of up to {KEY_BYTES_MAX} bytes are {}",
-                purpose.done
-            )),
-        }
+        purpose.short_enough(found)
     }
 }
 
@@ -81,6 +78,19 @@ pub struct Purpose {
     pub done: &'static str,
 }
 
+impl Purpose {
+    /// What was found, if it can be a key.
+    fn short_enough<'a>(&self, found: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>, String> {
+        match found.len() {
+            0..=KEY_BYTES_MAX => Ok(found),
+            long => Err(format!(
+                "The key is {long} bytes long; keys of up to {KEY_BYTES_MAX} bytes are {}",
+                self.done
+            )),
+        }
+    }
+}
+
 /// Longer keys are refused, so that a publisher's key can never make a side event that does not
 /// fit.
 pub const KEY_BYTES_MAX: usize = 4096;
@@ -89,19 +99,19 @@ pub const KEY_BYTES_MAX: usize = 4096;
 /// cryptographic one: publishers choose keys, and two with one hash would share what is kept.
 pub const PLAIN_BYTES_MAX: usize = 128;
 
-/// A key that something can be kept by.
+/// A key that something can be kept by. One that the event has itself is not copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key(Vec<u8>);
+pub struct Key<'a>(Cow<'a, [u8]>);
 
-impl Key {
+impl<'a> Key<'a> {
     /// The key of an event, or what was looked for and not found.
-    pub fn of(event: &Event, source: &Source, purpose: &Purpose) -> Result<Key, String> {
+    pub fn of(event: &'a Event, source: &Source, purpose: &Purpose) -> Result<Key<'a>, String> {
         source.find(event, purpose).map(Key)
     }
 
-    /// A key of these bytes.
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Key {
-        Key(bytes.into())
+    /// A key of these bytes, or why they are none.
+    pub fn new(bytes: impl Into<Cow<'a, [u8]>>, purpose: &Purpose) -> Result<Key<'a>, String> {
+        purpose.short_enough(bytes.into()).map(Key)
     }
 
     /// Its bytes.
@@ -124,13 +134,53 @@ impl Key {
     /// ```text
     /// | form u8: 'k' plain, 'h' hashed | place ... | the key, or its SHA-256 ... |
     /// ```
-    pub fn cell(&self, place: &[u8]) -> Vec<u8> {
-        let (form, name): (u8, Cow<'_, [u8]>) = if self.0.len() <= PLAIN_BYTES_MAX {
-            (b'k', Cow::Borrowed(&self.0))
+    #[inline]
+    pub fn cell(&self, place: &[u8]) -> Cell {
+        if self.0.len() <= PLAIN_BYTES_MAX {
+            Cell::of(b'k', place, &self.0)
         } else {
-            (b'h', Cow::Owned(Sha256::digest(&self.0).to_vec()))
-        };
-        [&[form], place, &name].concat()
+            Cell::of(b'h', place, &Sha256::digest(&self.0))
+        }
+    }
+}
+
+/// A state key. One is made for each event, so that the usual ones lie on the stack; a larger place
+/// there would cost more than it saves, as clearing and moving it are paid by the byte.
+#[derive(Debug)]
+pub enum Cell {
+    /// Its bytes, and how many they are.
+    Short([u8; SHORT_BYTES_MAX], usize),
+    /// One that is longer.
+    Long(Vec<u8>),
+}
+
+/// A day and a UUID as text fit.
+const SHORT_BYTES_MAX: usize = 48;
+
+impl Cell {
+    #[inline]
+    fn of(form: u8, place: &[u8], name: &[u8]) -> Cell {
+        let (named_at, len) = (1 + place.len(), 1 + place.len() + name.len());
+        if SHORT_BYTES_MAX < len {
+            return Cell::Long([&[form], place, name].concat());
+        }
+        let mut bytes = [0; SHORT_BYTES_MAX];
+        bytes[0] = form;
+        bytes[1..named_at].copy_from_slice(place);
+        bytes[named_at..len].copy_from_slice(name);
+        Cell::Short(bytes, len)
+    }
+}
+
+impl Deref for Cell {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Cell::Short(bytes, len) => &bytes[..*len],
+            Cell::Long(bytes) => bytes,
+        }
     }
 }
 
@@ -171,7 +221,9 @@ mod tests {
 
     #[test]
     fn state_keys_are_short_and_each_its_own() {
-        let cell = |key: &[u8], place: u64| Key::new(key).cell(&place.to_be_bytes());
+        let cell = |key: &[u8], place: u64| {
+            Key::new(key, &PURPOSE).expect("a key").cell(&place.to_be_bytes()).to_vec()
+        };
         assert_eq!(cell(b"N1", 0), b"k\0\0\0\0\0\0\0\0N1");
         let cells = [
             cell(b"", 0),

@@ -70,7 +70,7 @@ impl RateLimit {
         })
     }
 
-    fn take(&self, key: &Key, cost: u64, timestamp: u64) -> Verdict {
+    fn take(&self, key: &Key<'_>, cost: u64, timestamp: u64) -> Verdict {
         let time = match self.0.time {
             TimeSource::Broker => context::now(),
             // A stamp of the far future would hold the bucket's time there.

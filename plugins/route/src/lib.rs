@@ -10,6 +10,8 @@ mod config;
 mod condition;
 mod template;
 
+use std::borrow::Cow;
+
 use parts::json::{self, RawValue};
 use parts::key::Purpose;
 use weir_plugin::{Event, Filter, Verdict, export, outbox};
@@ -53,7 +55,7 @@ export!(Route);
 impl Emit {
     fn side_event(&self, event: &Event, root: Option<&RawValue>) -> Event {
         Event {
-            key: self.key.find(event, &PURPOSE).ok(),
+            key: self.key.find(event, &PURPOSE).ok().map(Cow::into_owned),
             value: match &self.value {
                 Some(template) => template.fill(event, root).into_bytes(),
                 None => event.value.clone(),

@@ -297,16 +297,34 @@ pub(crate) mod host {
             });
         }
 
+        /// A counter's value, and until when it is there.
+        fn counter(host: &Host, key: &[u8]) -> (i64, Option<u64>) {
+            live(host, key).map_or((0, None), |(value, gone_at)| {
+                let bytes = value.as_slice().try_into().expect("a counter is 8 bytes");
+                (i64::from_le_bytes(bytes), *gone_at)
+            })
+        }
+
         pub(crate) fn increment(key: &[u8], by: i64, ttl_ms: Option<u64>) -> i64 {
+            increment_up_to(key, by, i64::MAX, ttl_ms).expect("a counter must not overflow")
+        }
+
+        pub(crate) fn increment_up_to(
+            key: &[u8],
+            by: i64,
+            most: i64,
+            ttl_ms: Option<u64>,
+        ) -> Result<i64, i64> {
             with_used(|host, used| {
-                let (count, kept) = live(host, key).map_or((0, None), |(value, gone_at)| {
-                    let bytes = value.as_slice().try_into().expect("a counter is 8 bytes");
-                    (i64::from_le_bytes(bytes), *gone_at)
-                });
-                let count: i64 = count.checked_add(by).expect("a counter must not overflow");
+                let (count, kept) = counter(host, key);
+                let sum = i128::from(count) + i128::from(by);
+                if i128::from(most) < sum {
+                    return Err(count);
+                }
+                let sum = i64::try_from(sum).expect("a counter must not overflow");
                 let gone_at = ttl_ms.map(|ttl| host.now.saturating_add(ttl)).or(kept);
-                put(host, used, key, count.to_le_bytes().to_vec(), gone_at);
-                count
+                put(host, used, key, sum.to_le_bytes().to_vec(), gone_at);
+                Ok(sum)
             })
         }
     }
@@ -384,6 +402,24 @@ mod tests {
         assert_eq!(host.run(|| state::increment(b"n", -1, None)), -1);
         host.now = 1 << 40;
         assert_eq!(host.run(|| state::counter(b"n")), -1, "an expired key's end is not inherited");
+    }
+
+    #[test]
+    fn a_counter_goes_up_to_a_limit_and_a_refused_call_changes_nothing() {
+        let mut host = Host { now: 100, ..Host::default() };
+        assert_eq!(host.run(|| state::increment_up_to(b"n", 2, 3, Some(10))), Ok(2));
+        let before = host.clone();
+        assert_eq!(host.run(|| state::increment_up_to(b"n", 2, 3, Some(50))), Err(2));
+        assert_eq!(host.run(|| state::increment_up_to(b"n", i64::MAX, i64::MAX, None)), Err(2));
+        assert_eq!(host.run(|| state::increment_up_to(b"n", -1, 0, None)), Err(2));
+        assert_eq!(host.run(|| state::increment_up_to(b"m", 1, 0, None)), Err(0));
+        assert_eq!(host, before);
+        assert_eq!(host.run(|| state::increment_up_to(b"n", -2, 0, None)), Ok(0));
+        assert_eq!(host.state[b"n".as_slice()].1, Some(110), "its time to live is kept");
+        host.now = 110;
+        assert_eq!(host.run(|| state::increment_up_to(b"n", i64::MIN, -1, None)), Ok(i64::MIN));
+        let under = || host.run(|| state::increment_up_to(b"n", -1, 3, None));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(under)).is_err());
     }
 
     #[test]

@@ -27,12 +27,11 @@
 //!         let payer = event.key.unwrap_or_default();
 //!         let day = event.timestamp / 86_400_000;
 //!         let cell = [&day.to_le_bytes(), payer.as_slice()].concat();
-//!         // A refused event's own changes stand as well, so look before adding.
-//!         if self.daily < state::counter(&cell) + amount {
-//!             return Rejection::new("bound", "That is more than you may pay in a day.").into();
+//!         // A refused event's own changes stand as well; this changes nothing if it refuses.
+//!         match state::increment_up_to(&cell, amount, self.daily, Some(86_400_000)) {
+//!             Ok(_) => Verdict::Accept,
+//!             Err(_) => Rejection::new("bound", "That is more than you may pay in a day.").into(),
 //!         }
-//!         state::increment(&cell, amount, Some(86_400_000));
-//!         Verdict::Accept
 //!     }
 //! }
 //!
@@ -107,7 +106,7 @@ pub mod bindings {
 pub mod migration_bindings {
     wit_bindgen::generate!({
         path: "../../wit",
-        inline: "package weir:sdk; world migrating { export weir:plugin/migration@0.1.1; }",
+        inline: "package weir:sdk; world migrating { export weir:plugin/migration@0.1.2; }",
         world: "weir:sdk/migrating",
         pub_export_macro: true,
         export_macro_name: "export_migration",

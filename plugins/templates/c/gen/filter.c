@@ -3,42 +3,45 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `weir:plugin/context@0.1.1`
+// Imported Functions from `weir:plugin/context@0.1.2`
 
-__attribute__((__import_module__("weir:plugin/context@0.1.1"), __import_name__("now")))
+__attribute__((__import_module__("weir:plugin/context@0.1.2"), __import_name__("now")))
 extern int64_t __wasm_import_weir_plugin_context_now(void);
 
-__attribute__((__import_module__("weir:plugin/context@0.1.1"), __import_name__("topic")))
+__attribute__((__import_module__("weir:plugin/context@0.1.2"), __import_name__("topic")))
 extern void __wasm_import_weir_plugin_context_topic(uint8_t *);
 
-__attribute__((__import_module__("weir:plugin/context@0.1.1"), __import_name__("partition")))
+__attribute__((__import_module__("weir:plugin/context@0.1.2"), __import_name__("partition")))
 extern int32_t __wasm_import_weir_plugin_context_partition(void);
 
-__attribute__((__import_module__("weir:plugin/context@0.1.1"), __import_name__("publisher")))
+__attribute__((__import_module__("weir:plugin/context@0.1.2"), __import_name__("publisher")))
 extern void __wasm_import_weir_plugin_context_publisher(uint8_t *);
 
-// Imported Functions from `weir:plugin/state@0.1.1`
+// Imported Functions from `weir:plugin/state@0.1.2`
 
-__attribute__((__import_module__("weir:plugin/state@0.1.1"), __import_name__("get")))
+__attribute__((__import_module__("weir:plugin/state@0.1.2"), __import_name__("get")))
 extern void __wasm_import_weir_plugin_state_get(uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("weir:plugin/state@0.1.1"), __import_name__("set")))
+__attribute__((__import_module__("weir:plugin/state@0.1.2"), __import_name__("set")))
 extern void __wasm_import_weir_plugin_state_set(uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t);
 
-__attribute__((__import_module__("weir:plugin/state@0.1.1"), __import_name__("delete")))
+__attribute__((__import_module__("weir:plugin/state@0.1.2"), __import_name__("delete")))
 extern void __wasm_import_weir_plugin_state_delete(uint8_t *, size_t);
 
-__attribute__((__import_module__("weir:plugin/state@0.1.1"), __import_name__("increment")))
+__attribute__((__import_module__("weir:plugin/state@0.1.2"), __import_name__("increment")))
 extern int64_t __wasm_import_weir_plugin_state_increment(uint8_t *, size_t, int64_t, int32_t, int64_t);
 
-// Imported Functions from `weir:plugin/outbox@0.1.1`
+__attribute__((__import_module__("weir:plugin/state@0.1.2"), __import_name__("increment-up-to")))
+extern void __wasm_import_weir_plugin_state_increment_up_to(uint8_t *, size_t, int64_t, int64_t, int32_t, int64_t, uint8_t *);
 
-__attribute__((__import_module__("weir:plugin/outbox@0.1.1"), __import_name__("emit")))
+// Imported Functions from `weir:plugin/outbox@0.1.2`
+
+__attribute__((__import_module__("weir:plugin/outbox@0.1.2"), __import_name__("emit")))
 extern void __wasm_import_weir_plugin_outbox_emit(uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int64_t);
 
-// Imported Functions from `weir:plugin/log@0.1.1`
+// Imported Functions from `weir:plugin/log@0.1.2`
 
-__attribute__((__import_module__("weir:plugin/log@0.1.1"), __import_name__("write")))
+__attribute__((__import_module__("weir:plugin/log@0.1.2"), __import_name__("write")))
 extern void __wasm_import_weir_plugin_log_write(int32_t, uint8_t *, size_t);
 
 // Exported Functions from `filter`
@@ -163,6 +166,12 @@ void filter_option_list_u8_free(filter_option_list_u8_t *ptr) {
 
 void filter_option_u64_free(filter_option_u64_t *ptr) {
   if (ptr->is_some) {
+  }
+}
+
+void weir_plugin_state_result_s64_s64_free(weir_plugin_state_result_s64_s64_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
   }
 }
 
@@ -339,6 +348,47 @@ int64_t weir_plugin_state_increment(filter_list_u8_t *key, int64_t by, uint64_t 
   }
   int64_t ret = __wasm_import_weir_plugin_state_increment((uint8_t *) (*key).ptr, (*key).len, by, option, option1);
   return ret;
+}
+
+bool weir_plugin_state_increment_up_to(filter_list_u8_t *key, int64_t by, int64_t most, uint64_t *maybe_ttl_ms, int64_t *ret, int64_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[16];
+  filter_option_u64_t ttl_ms;
+  ttl_ms.is_some = maybe_ttl_ms != NULL;if (maybe_ttl_ms) {
+    ttl_ms.val = *maybe_ttl_ms;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((ttl_ms).is_some) {
+    const uint64_t *payload0 = &(ttl_ms).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_weir_plugin_state_increment_up_to((uint8_t *) (*key).ptr, (*key).len, by, most, option, option1, ptr);
+  weir_plugin_state_result_s64_s64_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = *((int64_t*) (ptr + 8));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      result.val.err = *((int64_t*) (ptr + 8));
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
 }
 
 void weir_plugin_outbox_emit(filter_string_t *topic, weir_plugin_outbox_event_t *event) {

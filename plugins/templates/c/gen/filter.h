@@ -29,6 +29,14 @@ typedef struct {
   uint64_t val;
 } filter_option_u64_t;
 
+typedef struct {
+  bool is_err;
+  union {
+    int64_t ok;
+    int64_t err;
+  } val;
+} weir_plugin_state_result_s64_s64_t;
+
 // A name and a value beside the payload; names may repeat.
 typedef struct weir_plugin_types_header_t {
   filter_string_t   name;
@@ -97,7 +105,7 @@ typedef struct {
   } val;
 } filter_result_void_string_t;
 
-// Imported Functions from `weir:plugin/context@0.1.1`
+// Imported Functions from `weir:plugin/context@0.1.2`
 // The partition time in milliseconds since 1970-01-01T00:00:00Z: the broker's clock, which
 // never falls and is one value for all events of a batch.
 extern uint64_t weir_plugin_context_now(void);
@@ -106,7 +114,7 @@ extern uint32_t weir_plugin_context_partition(void);
 // Who published: the principal, not a name the client chose.
 extern void weir_plugin_context_publisher(filter_string_t *ret);
 
-// Imported Functions from `weir:plugin/state@0.1.1`
+// Imported Functions from `weir:plugin/state@0.1.2`
 extern bool weir_plugin_state_get(filter_list_u8_t *key, filter_list_u8_t *ret);
 // Keys take up to 256 bytes, values up to 64 KiB. `ttl-ms` counts in partition time from now;
 // none: for ever.
@@ -116,13 +124,21 @@ extern void weir_plugin_state_delete(filter_list_u8_t *key);
 // 8 bytes, little endian; any other value traps, and so does an overflow. A `ttl-ms` starts
 // anew with each call that gives one; none keeps what the key has.
 extern int64_t weir_plugin_state_increment(filter_list_u8_t *key, int64_t by, uint64_t *maybe_ttl_ms);
+// Adds to a counter as `increment` does, unless that would bring it over `most`. Gives the new
+// value; or, as the error, the value that it has and keeps: then nothing changes, no `ttl-ms`
+// either.
+// 
+// What is compared is the exact sum, whatever the sign of `by`: one over 64 bits is over every
+// `most`, so that nothing traps there; one under them traps as in `increment`. A counter that is
+// over `most` already takes a negative `by` only if that brings it to `most` or below.
+extern bool weir_plugin_state_increment_up_to(filter_list_u8_t *key, int64_t by, int64_t most, uint64_t *maybe_ttl_ms, int64_t *ret, int64_t *err);
 
-// Imported Functions from `weir:plugin/outbox@0.1.1`
+// Imported Functions from `weir:plugin/outbox@0.1.2`
 // Sends an event to another topic, exactly once if this one's effects stand. The binding names
 // the topics; any other traps.
 extern void weir_plugin_outbox_emit(filter_string_t *topic, weir_plugin_outbox_event_t *event);
 
-// Imported Functions from `weir:plugin/log@0.1.1`
+// Imported Functions from `weir:plugin/log@0.1.2`
 extern void weir_plugin_log_write(weir_plugin_log_level_t level, filter_string_t *message);
 
 // Exported Functions from `filter`
@@ -136,6 +152,8 @@ void filter_list_u8_free(filter_list_u8_t *ptr);
 void filter_option_list_u8_free(filter_option_list_u8_t *ptr);
 
 void filter_option_u64_free(filter_option_u64_t *ptr);
+
+void weir_plugin_state_result_s64_s64_free(weir_plugin_state_result_s64_s64_t *ptr);
 
 void weir_plugin_types_header_free(weir_plugin_types_header_t *ptr);
 
