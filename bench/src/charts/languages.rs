@@ -28,7 +28,8 @@ const ROUNDS: [usize; 2] = [5, 15];
 
 /// The same rule in each language, and the least that a component can do.
 const COMPONENTS: &[(&str, &str)] = &[
-    ("accept (hand-written)", "probes/accept.wasm"),
+    ("accept (hand-written)", "../bench/rules/accept.wasm"),
+    ("accept, through the component runtime", "probes/accept.wasm"),
     ("daily-limit in Rust", "daily-limit/daily-limit.wasm"),
     ("daily-limit in C", "daily-limit-c/daily-limit.wasm"),
     ("daily-limit in Go", "daily-limit-go/daily-limit.wasm"),

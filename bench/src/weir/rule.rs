@@ -35,7 +35,7 @@ impl Rule {
 
     /// The least that a rule can do: it accepts.
     pub fn accept() -> Self {
-        Self { component: "plugins/probes/accept.wasm", plugin: "accept", config: json!({}) }
+        Self { component: "bench/rules/accept.wasm", plugin: "accept", config: json!({}) }
     }
 
     /// Takes a header away that the events do not have: it looks at each and keeps no state.

@@ -88,11 +88,16 @@ impl Host {
             Component::from_binary(engine, wasm).map_err(|error| invalid(format!("{error:#}")))?;
         self.link(&component)
             .map_err(|error| CompileError::WrongTypes { reason: one_line(&error) })?;
-        let code = match core_module_of(wasm).filter(|_| self.inner.options.direct) {
-            Some(module) => Module::from_binary(engine, module).map(Code::Module),
-            None => Ok(Code::Component(component)),
-        };
-        code.and_then(|code| Artefact::of(&code)).map_err(|error| invalid(one_line(&error)))
+        let code = self.direct(wasm).unwrap_or(Code::Component(component));
+        Artefact::of(&code).map_err(|error| invalid(one_line(&error)))
+    }
+
+    /// The core module of a component that can be called directly.
+    fn direct(&self, wasm: &[u8]) -> Option<Code> {
+        let engine = self.inner.engine.engine();
+        let module = core_module_of(wasm).filter(|_| self.inner.options.direct)?;
+        let module = Module::from_binary(engine, module).ok()?;
+        Exports::direct(engine, &module).is_ok().then_some(Code::Module(module))
     }
 
     /// Makes a plugin of a compiled component: milliseconds, 50 for Python; and an instance's start

@@ -72,6 +72,15 @@ fn own(folder: &str, file: &str) -> Vec<u8> {
     std::fs::read(plugins.join(folder).join(file).with_extension("wasm")).expect("it is committed")
 }
 
+#[test]
+fn the_benchmarks_least_rule_is_called_directly_and_accepts() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/rules/accept.wasm");
+    let mut stages = stages(&std::fs::read(file).expect("it is committed"), "null");
+    for judged in judge_on_both(&mut stages, &any_events(7)) {
+        assert!(judged.signs().bytes().all(|sign| sign == b'+'), "{}", judged.signs());
+    }
+}
+
 /// Events that our rules find things in: JSON and none, few keys and many, with headers and without.
 fn any_events(seed: u64) -> Vec<Vec<Event>> {
     let mut chance = fastrand::Rng::with_seed(seed);
@@ -170,6 +179,8 @@ impl Core {
               (import "weir:plugin/state@{version}" "set" (func $set (param i32 i32 i32 i32 i32 i64)))
               (import "weir:plugin/state@{version}" "delete" (func $delete (param i32 i32)))
               (import "weir:plugin/state@{version}" "increment" (func $increment (param i32 i32 i64 i32 i64) (result i64)))
+              (import "weir:plugin/state@{version}" "increment-up-to"
+                (func $up-to (param i32 i32 i64 i64 i32 i64 i32)))
               (import "weir:plugin/outbox@{version}" "emit"
                 (func $emit (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64)))
               (import "weir:plugin/log@{version}" "write" (func $write (param i32 i32 i32)))
@@ -312,6 +323,11 @@ fn what_a_guest_hands_over_is_read_or_refused_alike() {
         ("keeps too much", "(call $set (i32.const 0) (i32.const 4) (i32.const 64) (i32.const 65537) (i32.const 0) (i64.const 0)) (i32.const 4096)", Some(StateQuota)),
         ("counts", "(drop (call $increment (i32.const 16) (i32.const 7) (i64.const 3) (i32.const 1) (i64.const 100)))
             (call $delete (i32.const 23) (i32.const 2)) (i32.const 4096)", None),
+        ("counts up to a limit", "(call $up-to (i32.const 16) (i32.const 7) (i64.const 3) (i64.const 7) (i32.const 1) (i64.const 100) (i32.const 64))
+            (call $set (i32.const 32) (i32.const 4) (i32.const 64) (i32.const 16) (i32.const 0) (i64.const 0)) (i32.const 4096)", None),
+        ("counts up to half a time", "(call $up-to (i32.const 16) (i32.const 7) (i64.const 3) (i64.const 7) (i32.const 3) (i64.const 100) (i32.const 64)) (i32.const 4096)", Some(Trap)),
+        ("counts up to beside a boundary", "(call $up-to (i32.const 16) (i32.const 7) (i64.const 3) (i64.const 7) (i32.const 1) (i64.const 100) (i32.const 68)) (i32.const 4096)", Some(Trap)),
+        ("counts up to nowhere", "(call $up-to (i32.const 16) (i32.const 7) (i64.const 3) (i64.const 7) (i32.const 1) (i64.const 100) (i32.const 2097144)) (i32.const 4096)", Some(Trap)),
         ("counts what is no counter", "(call $set (i32.const 0) (i32.const 4) (i32.const 64) (i32.const 1) (i32.const 0) (i64.const 0))
             (drop (call $increment (i32.const 0) (i32.const 4) (i64.const 3) (i32.const 0) (i64.const 0))) (i32.const 4096)", Some(Trap)),
         ("forgets out of bounds", "(call $delete (i32.const -1) (i32.const -1)) (i32.const 4096)", Some(Trap)),

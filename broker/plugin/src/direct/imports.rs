@@ -1,4 +1,6 @@
 //! What a core module imports from us: the functions of `wit/`, as the canonical ABI lowers them.
+//! A function that is new there is one more line in [`define`] and one more function below; until then
+//! a rule that imports it is called through the component runtime.
 //!
 //! Promises: each does what the function of the same name in `guest.rs` does for a component, on the
 //! same [`Guest`]; none can be called while the guest allocates or frees for us.
@@ -33,6 +35,7 @@ pub(super) fn define(linker: &mut Linker<Guest>, import: &ImportType<'_>) -> Res
         (Some("state"), "set") => linker.func_wrap(module, name, set),
         (Some("state"), "delete") => linker.func_wrap(module, name, delete),
         (Some("state"), "increment") => linker.func_wrap(module, name, increment),
+        (Some("state"), "increment-up-to") => linker.func_wrap(module, name, increment_up_to),
         (Some("outbox"), "emit") => linker.func_wrap(module, name, emit),
         (Some("log"), "write") => linker.func_wrap(module, name, write),
         _ => bail!("there is no {module} {name}"),
@@ -107,6 +110,30 @@ fn increment(
     let key = Lift::new(memory).bytes((key, key_len))?;
     let ttl_ms = abi::option(has_ttl, ttl_ms)?;
     Ok(guest.state()?.increment(key, by, ttl_ms)?)
+}
+
+/// Its answer: | error? u8 | 7 | value s64 |, at a multiple of 8.
+#[expect(clippy::too_many_arguments, reason = "the canonical ABI flattens lists and options")]
+fn increment_up_to(
+    mut caller: Caller<'_, Guest>,
+    key: u32,
+    key_len: u32,
+    by: i64,
+    most: i64,
+    has_ttl: u32,
+    ttl_ms: u64,
+    at: u32,
+) -> Result<()> {
+    let (memory, guest) = reached(&mut caller)?;
+    let key = Lift::new(memory).bytes((key, key_len))?;
+    let ttl_ms = abi::option(has_ttl, ttl_ms)?;
+    let counted = guest.state()?.increment_up_to(key, by, most, ttl_ms)?;
+    let memory = memory_of(&caller)?;
+    let answer = abi::answer::<16>(memory.data_mut(&mut caller), at, 8)?;
+    answer[0] = u8::from(counted.is_err());
+    let (Ok(value) | Err(value)) = counted;
+    answer[8..].copy_from_slice(&value.to_le_bytes());
+    Ok(())
 }
 
 #[expect(clippy::too_many_arguments, reason = "the canonical ABI flattens an event into them")]
