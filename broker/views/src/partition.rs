@@ -123,8 +123,10 @@ impl PartitionView {
                 KeyspaceFate::Cleared => {
                     keyspaces.clear(keyspace);
                     let place = (plugin.clone(), keyspace.clone());
-                    if let Some(state) = self.state.remove(&place) {
+                    if let Some(mut state) = self.state.remove(&place) {
                         let gone = self.changed.of(&place);
+                        // A checkpoint may still have what went before.
+                        gone.append(exclusive(&mut state).take_changed());
                         state.rows().iter().for_each(|(key, _)| gone.push((key, None)));
                     }
                 }

@@ -13,7 +13,7 @@ use bytes::{Buf, BufMut};
 use smallvec::SmallVec;
 use weir_wire::ids::Timestamp;
 
-use crate::slots::{At, Slots};
+use crate::slots::{At, Slot, Slots};
 
 /// Expiries are gathered by the minute.
 const EXPIRY_BUCKET_MS: u64 = 60_000;
@@ -44,6 +44,20 @@ pub struct PluginState {
     changed: Vec<At>,
     /// Keys that went since then. One that came again is in `changed` as well.
     gone: Rows,
+}
+
+/// Equal where the same is held: which slots and notes that took is of no account.
+impl PartialEq for PluginState {
+    fn eq(&self, other: &Self) -> bool {
+        let is_there = |(_, slot): (At, &Slot)| {
+            let there = other.slots.find(other.slots.hash(slot.key()), slot.key());
+            there.map(|at| other.slots.slot(at)).is_some_and(|there| {
+                (slot.value(), slot.expires_at()) == (there.value(), there.expires_at())
+            })
+        };
+        (self.time, self.bytes, self.keys()) == (other.time, other.bytes, other.keys())
+            && self.slots.iter().all(is_there)
+    }
 }
 
 /// A value, and from which partition time on it is gone.
