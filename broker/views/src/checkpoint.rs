@@ -19,6 +19,8 @@
 //!
 //! Not here: where rows are kept, and how many of them belong together (`store`).
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use weir_wire::ids::{
     ChainRevision, GroupName, Offset, PartitionId, PluginName, Position, ProducerEpoch, ProducerId,
@@ -125,21 +127,24 @@ impl Changes {
         self.head.next
     }
 
-    /// Every changed row, in order, the head last: key, and value or `None` where it goes.
+    /// Every changed row as it is now, in no order but for the head, which comes last: key, and value
+    /// or `None` where it goes. What changed more than once comes once, and what came and went since the
+    /// checkpoint before not at all: of a publisher of small batches that is most of it.
     pub(crate) fn for_each(&self, mut row: impl FnMut(Vec<u8>, Option<Vec<u8>>)) {
         for (place, changed) in &self.rows.state {
             let prefix = state_prefix(place);
-            changed.iter().for_each(|changed| {
+            let mut seen = HashSet::with_capacity(changed.len());
+            for changed in changed.iter().rev().filter(|changed| seen.insert(&changed.key)) {
                 let key = [&*prefix, &changed.key].concat();
-                row(key, changed.entry.as_ref().map(state_value))
-            });
+                row(key, changed.entry.as_ref().map(state_value));
+            }
         }
         for (plugin, keyspaces) in &self.rows.keyspaces {
             let key = [&[KEYSPACES], plugin.as_str().as_bytes()].concat();
             row(key, Some(keyspaces_value(keyspaces)));
         }
-        for changed in &self.rows.producers {
-            let (key, value) = producer_row(*changed);
+        for changed in producers::latest(&self.rows.producers, self.base) {
+            let (key, value) = producer_row(changed);
             row(key, value);
         }
         for changed in &self.rows.outbox {
