@@ -19,8 +19,10 @@ use weir_wire::ids::Position;
 
 use crate::replay::{ReplayError, replay};
 
-/// Commits after which the view's changes go to the checkpoint: it bounds what a restart replays.
-const CHECKPOINT_COMMITS: u64 = 4_096;
+/// Commits after which the view's changes go to the checkpoint, if that is before the worker's tick: it
+/// bounds what a restart replays, to a fifth of a second of the smallest ones. With fewer, publishers of
+/// single events would be busy with checkpoints: each holds what is remembered of their batches.
+const CHECKPOINT_COMMITS: u64 = 65_536;
 /// A checkpoint that holds everything is worth it after so many times its bytes of log: then it is a
 /// small part of what the log costs, and replaying that much takes about as long as reading it.
 const LOG_PER_WHOLE: u64 = 8;

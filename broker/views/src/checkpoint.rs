@@ -144,8 +144,10 @@ impl Changes {
         self.head.next
     }
 
-    /// Every changed row, in order, the head last: key, and value or `None` where it goes. What is gone
-    /// of the state has a value that says so, since a page may have it.
+    /// Every changed row as it is now, the head last: key, and value or `None` where it goes; of two with
+    /// one key the later counts. What is gone of the state has a value that says so, since a page may
+    /// have it. Of producers, what came and went since the checkpoint before does not come at all: of a
+    /// publisher of small batches that is most of it.
     pub(crate) fn for_each(&self, mut row: impl FnMut(Vec<u8>, Option<Vec<u8>>)) {
         for (place, changed) in &self.rows.state {
             let prefix = state_prefix(place);
@@ -193,8 +195,8 @@ impl Changes {
             let key = [&[KEYSPACES], plugin.as_str().as_bytes()].concat();
             row(key, Some(keyspaces_value(keyspaces)));
         }
-        for changed in &self.rows.producers {
-            let (key, value) = producer_row(*changed);
+        for changed in producers::latest(&self.rows.producers, self.base) {
+            let (key, value) = producer_row(changed);
             row(key, value);
         }
         for changed in &self.rows.outbox {
