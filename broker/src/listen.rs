@@ -9,15 +9,16 @@ use std::time::Duration;
 use quinn::Runtime as _;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
-    AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
-    TransportConfig, VarInt,
+    AckFrequencyConfig, AsyncUdpSocket, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
+    ServerConfig, TransportConfig, VarInt,
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
+use rustix::net::sockopt;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch};
-use weir_wire::frame::{ALPN, PACKET_BYTES_MAX};
+use weir_wire::frame::{ACK_DELAY, ACK_EVERY_PACKETS, ALPN, PACKET_BYTES_MAX, SOCKET_BYTES};
 
 use crate::session::{self, Office, STREAMS_AT_FIRST};
 
@@ -70,6 +71,7 @@ impl Listener {
         key: PrivateKeyDer<'static>,
     ) -> Result<Self, ListenError> {
         let socket = UdpSocket::bind(address)
+            .inspect(ask_for_buffers)
             .and_then(|socket| quinn::TokioRuntime.wrap_udp_socket(socket))
             .map_err(|source| ListenError::Bind { address, source })?;
         Self::on(socket, certificates, key, None)
@@ -135,6 +137,15 @@ impl Listener {
     }
 }
 
+/// What the kernel does not give it does not give; then it is as it was.
+fn ask_for_buffers(socket: &UdpSocket) {
+    let asked = sockopt::set_socket_recv_buffer_size(socket, SOCKET_BYTES)
+        .and_then(|()| sockopt::set_socket_send_buffer_size(socket, SOCKET_BYTES));
+    if let Err(error) = asked {
+        tracing::debug!(%error, "the socket keeps the system's buffers");
+    }
+}
+
 /// How connections are named. Both secrets follow from the certificate's key, so that a broker that
 /// was killed and started again knows the names its predecessor gave out and answers a packet for
 /// one with a stateless reset: its clients come back at once, not after their idle time-out.
@@ -166,7 +177,12 @@ fn server_config(
     let mut transport = TransportConfig::default();
     let mut packets = MtuDiscoveryConfig::default();
     packets.upper_bound(PACKET_BYTES_MAX);
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements
+        .ack_eliciting_threshold(ACK_EVERY_PACKETS.into())
+        .max_ack_delay(Some(ACK_DELAY));
     transport
+        .ack_frequency_config(Some(acknowledgements))
         .mtu_discovery_config(Some(packets))
         .max_concurrent_bidi_streams(STREAMS_AT_FIRST.into())
         .max_concurrent_uni_streams(0u32.into())

@@ -15,7 +15,7 @@ use quinn::{
 };
 use rustix::net::sockopt;
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use weir_wire::frame::PACKET_BYTES_MAX;
+use weir_wire::frame::{ACK_EVERY_PACKETS, PACKET_BYTES_MAX, SOCKET_BYTES};
 
 use super::of_machine;
 use crate::load::{Events, Load, Subject};
@@ -51,14 +51,13 @@ pub const AS_WEIR: Transport = Transport {
     connection_window: 32 << 20,
     send_window: 8 << 20,
     packet_bytes_max: PACKET_BYTES_MAX,
-    ack_every: None,
-    socket_bytes: None,
+    ack_every: Some(ACK_EVERY_PACKETS),
+    socket_bytes: Some(SOCKET_BYTES),
 };
 
 /// The fastest that was found on loopback. Quinn hands up to ten packets to the kernel at once, which takes
 /// 64 KiB: 6,500 bytes each is what fits. With 8,000 nearly nothing moved (7 MB/s).
-pub const BEST: Transport =
-    Transport { ack_every: Some(20), socket_bytes: Some(4 << 20), ..AS_WEIR };
+pub const BEST: Transport = Transport { ack_every: Some(20), ..AS_WEIR };
 
 /// Bytes through quinn.
 pub struct RawQuic(pub Transport);

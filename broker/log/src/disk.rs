@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +52,13 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn read_exact_at(&self, bytes: &mut [u8], place: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `place`; to the kernel, not to the platter.
     fn write_all_at(&self, bytes: &[u8], place: u64) -> io::Result<()>;
+    /// Writes all of `pieces` one behind the other, as [`write_all_at`](Self::write_all_at) their whole.
+    fn write_pieces_at(&self, pieces: &[&[u8]], place: u64) -> io::Result<()> {
+        match pieces {
+            [one] => self.write_all_at(one, place),
+            many => self.write_all_at(&many.concat(), place),
+        }
+    }
     /// What was written, and the length, is durable.
     fn sync(&self) -> io::Result<()>;
     /// The file ends at `length`, durably.
@@ -84,6 +91,9 @@ pub struct Space {
     /// In all.
     pub total: u64,
 }
+
+/// Pieces that are handed to the kernel at once: what POSIX systems take (`IOV_MAX`).
+const PIECES_AT_ONCE_MAX: usize = 1_024;
 
 /// The one the kernel has.
 #[derive(Debug, Clone, Copy, Default)]
@@ -171,6 +181,29 @@ impl DiskFile for File {
 
     fn write_all_at(&self, bytes: &[u8], place: u64) -> io::Result<()> {
         FileExt::write_all_at(self, bytes, place)
+    }
+
+    fn write_pieces_at(&self, pieces: &[&[u8]], mut place: u64) -> io::Result<()> {
+        if let [one] = pieces {
+            return FileExt::write_all_at(self, one, place);
+        }
+        let mut pieces: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut left = &mut pieces[..];
+        // What is empty is done.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            let at_once = left.len().min(PIECES_AT_ONCE_MAX);
+            match rustix::io::pwritev(self, &left[..at_once], place) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    place += written as u64;
+                    IoSlice::advance_slices(&mut left, written);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -8,6 +8,11 @@
 //!
 //! Invariant: what is judged, and in which order, does not depend on where.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use rustix::process::nice;
@@ -72,33 +77,85 @@ fn worked() -> Duration {
 /// Runs `job` on a thread of its own; here, if there is none to be had.
 async fn aside<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> T {
     let (say, done) = oneshot::channel();
-    let slot = std::sync::Arc::new(std::sync::Mutex::new(Some(job)));
-    let take = {
-        let slot = std::sync::Arc::clone(&slot);
-        move || slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
-    };
-    let taken = take.clone();
-    let thread = std::thread::Builder::new().name("weir-slow".to_owned()).spawn(move || {
-        // Only ever less important than before: that takes no rights.
-        let _ = nice(SLOW_NICENESS);
-        if let Some(job) = taken() {
-            let _ = say.send(job());
-        }
-    });
-    match (thread, take) {
-        (Ok(thread), _) => match done.await {
-            Ok(done) => done,
-            // The job panicked: so does whoever asked for it.
-            Err(_) => match thread.join() {
-                Err(panic) => std::panic::resume_unwind(panic),
-                Ok(()) => unreachable!("a job that was taken is done or panics"),
-            },
-        },
-        (Err(error), take) => {
-            tracing::warn!(%error, "no thread for a slow plugin; it keeps others waiting");
-            take().expect("no thread has taken it")()
-        }
+    let job = move || drop(say.send(catch_unwind(AssertUnwindSafe(job))));
+    if let Err((job, error)) = hand_over(Box::new(job)) {
+        tracing::warn!(%error, "no thread for a slow plugin; it keeps others waiting");
+        job();
     }
+    match done.await {
+        Ok(Ok(done)) => done,
+        // The job panicked: so does whoever asked for it.
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_) => unreachable!("a job that was taken is done or panics"),
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads of low priority that have nothing to do. They are the process's: one thread is like
+/// another, and a partition that is slow once has no use for one of its own. To make one for each job
+/// costs more than to judge a hundred events; a thousand partitions that begin make thousands.
+static IDLE: Mutex<Vec<(ThreadId, SyncSender<Job>)>> = Mutex::new(Vec::new());
+/// Threads that are kept although they have nothing to do.
+const IDLE_MAX: usize = 64;
+/// For so long.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+
+fn idle() -> MutexGuard<'static, Vec<(ThreadId, SyncSender<Job>)>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives the job to a thread that does nothing else until it is done; gives it back with the reason
+/// if none can be made.
+fn hand_over(job: Job) -> Result<(), (Job, io::Error)> {
+    let found = idle().pop();
+    let job = match found {
+        None => job,
+        Some((_, thread)) => match thread.send(job) {
+            Ok(()) => return Ok(()),
+            Err(SendError(job)) => job,
+        },
+    };
+    let (give, given) = sync_channel(1);
+    let its_own = give.clone();
+    let thread = std::thread::Builder::new().name("weir-slow".to_owned());
+    match thread.spawn(move || work(its_own, &given)) {
+        Ok(_) => give.send(job).map_err(|SendError(job)| (job, io::ErrorKind::BrokenPipe.into())),
+        Err(error) => Err((job, error)),
+    }
+}
+
+/// The life of such a thread.
+fn work(own: SyncSender<Job>, given: &Receiver<Job>) {
+    // Only ever less important than before: that takes no rights.
+    let _ = nice(SLOW_NICENESS);
+    let me = std::thread::current().id();
+    // It holds a sender itself, so this ends by the returns below only.
+    let mut next = given.recv();
+    while let Ok(job) = next {
+        job();
+        {
+            let mut idle = idle();
+            if IDLE_MAX <= idle.len() {
+                return;
+            }
+            idle.push((me, own.clone()));
+        }
+        next = match given.recv_timeout(IDLE_WAIT) {
+            Ok(job) => Ok(job),
+            Err(_) if left(me) => return,
+            // Whoever took it off the list has a job for it.
+            Err(_) => given.recv(),
+        };
+    }
+}
+
+/// Takes a thread off the list, if nobody did.
+fn left(thread: ThreadId) -> bool {
+    let mut idle = idle();
+    let before = idle.len();
+    idle.retain(|(of, _)| *of != thread);
+    idle.len() < before
 }
 
 #[cfg(test)]

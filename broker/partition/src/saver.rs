@@ -3,8 +3,11 @@
 //! Promises: changes are saved in the order they were taken, each set once, and only when the log
 //! is durable up to them: a checkpoint ahead of the log would remember what a crash forgets.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
+use tokio::time::Instant;
 use weir_log::PartitionLog;
 use weir_log::blocking::Blocking;
 use weir_log::planted::{Bug, is_planted};
@@ -16,8 +19,15 @@ use weir_wire::ids::Position;
 
 use crate::replay::{ReplayError, replay};
 
-/// Commits after which the view's changes go to the checkpoint: it bounds what a restart replays.
-const CHECKPOINT_COMMITS: u64 = 4_096;
+/// Commits after which the view's changes go to the checkpoint, if that is before the worker's tick: it
+/// bounds what a restart replays, to a fifth of a second of the smallest ones. With fewer, publishers of
+/// single events would be busy with checkpoints: each holds what is remembered of their batches.
+const CHECKPOINT_COMMITS: u64 = 65_536;
+/// A checkpoint that holds everything is worth it after so many times its bytes of log: then it is a
+/// small part of what the log costs, and replaying that much takes about as long as reading it.
+const LOG_PER_WHOLE: u64 = 8;
+/// Or after so long: no restart replays more.
+const WHOLE_WAITS_MAX: Duration = Duration::from_secs(60);
 
 /// A view's way to its checkpoint.
 pub(crate) struct Saver {
@@ -27,6 +37,10 @@ pub(crate) struct Saver {
     saving: Saving,
     /// Commits in the view whose changes were not taken yet.
     unsaved: u64,
+    /// Bytes of log of those.
+    unsaved_bytes: u64,
+    /// When changes were taken last.
+    taken: Instant,
 }
 
 /// Where the changes are.
@@ -46,7 +60,9 @@ impl Saver {
         blocking: Blocking,
         unsaved: u64,
     ) -> Self {
-        Self { fold, durability, blocking, saving: Saving::Idle, unsaved }
+        let (saving, taken) = (Saving::Idle, Instant::now());
+        let unsaved_bytes = unknown_bytes(unsaved);
+        Self { fold, durability, blocking, saving, unsaved, unsaved_bytes, taken }
     }
 
     /// Where work goes that may block.
@@ -68,12 +84,14 @@ impl Saver {
         self.finish(view).await;
         let replayed = replay(log, &self.fold, self.durability, &self.blocking, end).await?;
         (*view, self.unsaved) = replayed;
+        self.unsaved_bytes = unknown_bytes(self.unsaved);
         Ok(())
     }
 
-    /// One more commit is in the view.
-    pub(crate) fn applied(&mut self) {
+    /// One more commit is in the view, of so many bytes.
+    pub(crate) fn applied(&mut self, bytes: u64) {
         self.unsaved += 1;
+        self.unsaved_bytes = self.unsaved_bytes.saturating_add(bytes);
     }
 
     /// Whether there is anything to take.
@@ -82,8 +100,16 @@ impl Saver {
     }
 
     /// Whether there is so much that it should not wait for the tick.
-    pub(crate) fn is_due(&self) -> bool {
-        self.unsaved >= CHECKPOINT_COMMITS
+    pub(crate) fn is_due(&self, view: &PartitionView) -> bool {
+        self.unsaved >= CHECKPOINT_COMMITS && self.is_worth_it(view)
+    }
+
+    /// Whether there is anything to take, and it is not a large view of which much changed just now.
+    pub(crate) fn is_worth_it(&self, view: &PartitionView) -> bool {
+        self.has_news()
+            && (view.has_few_changes()
+                || LOG_PER_WHOLE * view.whole_bytes() <= self.unsaved_bytes
+                || WHOLE_WAITS_MAX <= self.taken.elapsed())
     }
 
     /// Takes the view's changes for the checkpoint, unless earlier ones are still on their way.
@@ -96,7 +122,7 @@ impl Saver {
         }
         if matches!(self.saving, Saving::Idle) {
             self.saving = Saving::Waiting(Box::new(view.take_changes()));
-            self.unsaved = 0;
+            (self.unsaved, self.unsaved_bytes, self.taken) = (0, 0, Instant::now());
         }
     }
 
@@ -107,13 +133,17 @@ impl Saver {
                 if changes.position() <= durable || is_planted(Bug::CheckpointEarly) =>
             {
                 let fold = self.fold.clone();
-                Saving::Busy(self.blocking.start(move || match fold.save(*changes) {
-                    Ok(()) => true,
-                    Err(error) => {
-                        tracing::warn!(%error, "checkpoint not saved; a restart replays more of the log");
-                        false
-                    }
-                }))
+                let (say, saved) = oneshot::channel();
+                self.blocking.begin(move || {
+                    fold.save_and_tell(*changes, |saved| {
+                        if let Err(error) = &saved {
+                            tracing::warn!(%error, "checkpoint not saved; a restart replays more of the log");
+                        }
+                        // A worker that is gone does not ask.
+                        let _ = say.send(saved.is_ok());
+                    });
+                });
+                Saving::Busy(saved)
             }
             other => other,
         };
@@ -134,4 +164,10 @@ impl Saver {
         }
         self.saving = Saving::Idle;
     }
+}
+
+/// Bytes of log of commits that were replayed. As many as can be: what one restart had to replay is
+/// saved with the first tick behind it, and not replayed by the next.
+fn unknown_bytes(commits: u64) -> u64 {
+    if commits == 0 { 0 } else { u64::MAX }
 }

@@ -364,7 +364,7 @@ impl Worker {
             }
         }
         self.append_or_stop().await;
-        if self.saver.is_due() && self.stopped.is_none() {
+        if self.saver.is_due(&self.view) && self.stopped.is_none() {
             self.saver.take(&mut self.view);
         }
         self.save_if_durable();
@@ -549,9 +549,10 @@ impl Worker {
         commit.relayed = self.relayed;
         let at = self.view.next();
         self.view.apply(at, &commit);
-        self.group_bytes += stored_bytes(&commit);
+        let bytes = stored_bytes(&commit);
+        self.group_bytes += bytes;
         self.group.push(commit);
-        self.saver.applied();
+        self.saver.applied(bytes);
         at
     }
 
@@ -681,7 +682,7 @@ impl Worker {
             self.has_no_room().await;
         }
         self.mark().await;
-        if self.saver.has_news() && self.stopped.is_none() {
+        if self.saver.is_worth_it(&self.view) && self.stopped.is_none() {
             self.saver.take(&mut self.view);
         }
         self.save_if_durable();

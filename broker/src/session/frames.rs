@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use quinn::{ReadExactError, RecvStream, SendStream, WriteError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use weir_wire::buffers::Buffer;
 use weir_wire::fault::{Code, Fault};
 use weir_wire::frame::{self, FrameHeader, FrameLimits, HEADER_BYTES};
 use weir_wire::proto;
@@ -46,7 +47,7 @@ pub async fn read_frame(
             Fault::new(Code::ShuttingDown, "the broker is going down; try again when it is back")
         })?),
     };
-    let mut body = BytesMut::zeroed(head.body_bytes());
+    let mut body = Buffer::of(head.body_bytes());
     in_time(input.read_exact(&mut body)).await?;
     let (frame, payload) = head.split::<proto::ClientFrame>(body.freeze())?;
     Ok(Some(Incoming { ask: frame.kind, payload, memory }))

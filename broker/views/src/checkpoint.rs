@@ -4,7 +4,7 @@
 //! key (numbers big-endian)                   value
 //! 1                                          | version u8 | rows u64 | position u64 | next offset u64 | time u64 |
 //!                                            | chain revision u64 | relayed u64 | next ordinal u64 | chain note ... |
-//! 2 | name length u8 | plugin name | key ... | expires u8: 0 or 1 | expires at u64 | value ... |
+//! 2 | name length u8 | plugin name | key ... | fate u8: 0 stays, 1 expires, 2 gone | expires at u64 | value ... |
 //!                                            | the name is PLUGIN/KEYSPACE in others than the first
 //! 3 | producer id u64                        | epoch u16 | last sequence u32 | last used u64 |
 //! 4 | producer id u64 | position u64         | first sequence u32 | count u32 | first offset u64 |
@@ -13,11 +13,19 @@
 //! 6 | position u64                           | first ordinal u64 | count u32 |
 //! 7 | plugin name ...                        | length u8 | keyspace at work | before u8: 0 or 1 | keyspace ... |
 //! 8 | topic id u32 | partition u32 | group ... | reset epoch u32 | offset u64 |
+//! 9 | page u32                               | name length u8 | plugin name |
+//!                                            | key bytes u32 | key | value bytes u32 | value as of a row 2 | ...
 //! ```
+//! Many rows of state stand together in pages, since a store takes a large value for little more than a
+//! small one. A row 2 counts before what a page says of its key; in a checkpoint without pages, as a
+//! log's snapshot has it, there are rows 2 only.
+//!
 //! Promises: rows in the order of their keys decode to exactly what was encoded, or to nothing:
 //! another version, a row missing, too much, too short or against an invariant discards the whole.
 //!
 //! Not here: where rows are kept, and how many of them belong together (`store`).
+
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 use weir_wire::ids::{
@@ -30,7 +38,7 @@ use crate::consumed::{self, ConsumedOffsets, Reached};
 use crate::keyspaces::Keyspaces;
 use crate::outbox::{self, Outbox, Waiting};
 use crate::producers::{self, ClientHead, Producers, Remembered};
-use crate::state::{self, Entry, Key, Value};
+use crate::state::{self, Key, PluginState};
 
 /// Raised with every change of what the rows mean; a checkpoint of another version is discarded.
 const VERSION: u8 = 1;
@@ -44,13 +52,24 @@ const RELAY: u8 = 5;
 const OUTBOX: u8 = 6;
 const KEYSPACES: u8 = 7;
 const CONSUMED: u8 = 8;
+const PAGE: u8 = 9;
+
+/// Bytes of a page, about: few enough that the store keeps it among its rows, and not in a file of its
+/// own.
+const PAGE_BYTES: usize = 64 << 10;
+
+const STAYS: u8 = 0;
+const EXPIRES: u8 = 1;
+const GONE: u8 = 2;
 
 /// The fold of one partition as of a position, taken out of the store.
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(crate) head: Head,
     pub(crate) keyspaces: Vec<(PluginName, Keyspaces)>,
-    pub(crate) state: Vec<((PluginName, Keyspace), state::Changed)>,
+    pub(crate) state: BTreeMap<(PluginName, Keyspace), PluginState>,
+    /// Rows of state that stand beside its pages.
+    pub(crate) beside: u64,
     pub(crate) producers: Producers,
     pub(crate) outbox: Outbox,
     pub(crate) consumed: ConsumedOffsets,
@@ -91,7 +110,7 @@ pub struct Changes {
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     pub(crate) keyspaces: Vec<(PluginName, Keyspaces)>,
-    pub(crate) state: Vec<((PluginName, Keyspace), Vec<state::Changed>)>,
+    pub(crate) state: Vec<((PluginName, Keyspace), state::Rows)>,
     pub(crate) producers: Vec<producers::Changed>,
     pub(crate) outbox: Vec<outbox::Changed>,
     pub(crate) consumed: Vec<(consumed::Of, Reached)>,
@@ -99,10 +118,10 @@ pub(crate) struct Rows {
 
 impl Rows {
     /// The rows of one keyspace of a plugin's state.
-    pub(crate) fn of(&mut self, place: &(PluginName, Keyspace)) -> &mut Vec<state::Changed> {
+    pub(crate) fn of(&mut self, place: &(PluginName, Keyspace)) -> &mut state::Rows {
         let index = self.state.iter().position(|(of, _)| of == place);
         let index = index.unwrap_or_else(|| {
-            self.state.push((place.clone(), Vec::new()));
+            self.state.push((place.clone(), state::Rows::default()));
             self.state.len() - 1
         });
         &mut self.state[index].1
@@ -125,21 +144,59 @@ impl Changes {
         self.head.next
     }
 
-    /// Every changed row, in order, the head last: key, and value or `None` where it goes.
+    /// Every changed row as it is now, the head last: key, and value or `None` where it goes; of two with
+    /// one key the later counts. What is gone of the state has a value that says so, since a page may
+    /// have it. Of producers, what came and went since the checkpoint before does not come at all: of a
+    /// publisher of small batches that is most of it.
     pub(crate) fn for_each(&self, mut row: impl FnMut(Vec<u8>, Option<Vec<u8>>)) {
         for (place, changed) in &self.rows.state {
             let prefix = state_prefix(place);
-            changed.iter().for_each(|changed| {
-                let key = [&*prefix, &changed.key].concat();
-                row(key, changed.entry.as_ref().map(state_value))
-            });
+            for (key, entry) in changed.iter() {
+                let mut value = Vec::new();
+                put_state_value(&mut value, entry);
+                row([&*prefix, key].concat(), Some(value));
+            }
         }
+        self.for_each_other(row);
+    }
+
+    /// The same where nothing was before: the state is in pages.
+    pub(crate) fn for_each_in_pages(&self, mut row: impl FnMut(Vec<u8>, Option<Vec<u8>>)) {
+        let mut number = 0_u32;
+        for (place, rows) in &self.rows.state {
+            let name = &state_prefix(place)[1..];
+            let mut page = Vec::new();
+            let mut give = |page: Vec<u8>| {
+                row([&[PAGE][..], &number.to_be_bytes()].concat(), Some(page));
+                number += 1;
+            };
+            for (key, entry) in rows.iter() {
+                if page.is_empty() {
+                    page.extend_from_slice(name);
+                }
+                let value_bytes = 9 + entry.map_or(0, |(value, _)| value.len());
+                page.extend_from_slice(&length(key.len()));
+                page.extend_from_slice(key);
+                page.extend_from_slice(&length(value_bytes));
+                put_state_value(&mut page, entry);
+                if PAGE_BYTES <= page.len() {
+                    give(std::mem::take(&mut page));
+                }
+            }
+            if !page.is_empty() {
+                give(page);
+            }
+        }
+        self.for_each_other(row);
+    }
+
+    fn for_each_other(&self, mut row: impl FnMut(Vec<u8>, Option<Vec<u8>>)) {
         for (plugin, keyspaces) in &self.rows.keyspaces {
             let key = [&[KEYSPACES], plugin.as_str().as_bytes()].concat();
             row(key, Some(keyspaces_value(keyspaces)));
         }
-        for changed in &self.rows.producers {
-            let (key, value) = producer_row(*changed);
+        for changed in producers::latest(&self.rows.producers, self.base) {
+            let (key, value) = producer_row(changed);
             row(key, value);
         }
         for changed in &self.rows.outbox {
@@ -199,9 +256,21 @@ fn consumed_value(Reached { epoch, offset }: Reached) -> Vec<u8> {
     [&epoch.0.to_be_bytes()[..], &offset.0.to_be_bytes()].concat()
 }
 
-fn state_value(entry: &Entry) -> Vec<u8> {
-    let expires_at = entry.expires_at.unwrap_or_default().0.to_be_bytes();
-    [&[u8::from(entry.expires_at.is_some())][..], &expires_at, &entry.value].concat()
+fn put_state_value(out: &mut Vec<u8>, entry: Option<(&[u8], Option<Timestamp>)>) {
+    let (value, expires_at) = entry.unwrap_or_default();
+    let fate = match (entry, expires_at) {
+        (None, _) => GONE,
+        (Some(_), None) => STAYS,
+        (Some(_), Some(_)) => EXPIRES,
+    };
+    out.reserve(9 + value.len());
+    out.push(fate);
+    out.extend_from_slice(&expires_at.unwrap_or_default().0.to_be_bytes());
+    out.extend_from_slice(value);
+}
+
+fn length(bytes: usize) -> [u8; 4] {
+    u32::try_from(bytes).expect("a commit is smaller").to_be_bytes()
 }
 
 fn producer_row(changed: producers::Changed) -> (Vec<u8>, Option<Vec<u8>>) {
@@ -243,7 +312,11 @@ pub(crate) struct Decoder {
     head: Option<(Head, u64, u64, u64)>,
     rows: u64,
     keyspaces: Vec<(PluginName, Keyspaces)>,
-    state: Vec<((PluginName, Keyspace), state::Changed)>,
+    state: BTreeMap<(PluginName, Keyspace), PluginState>,
+    /// What rows say to be gone; pages may have it.
+    gone: HashSet<((PluginName, Keyspace), Key)>,
+    /// Rows of state.
+    beside: u64,
     producers: Vec<producers::Changed>,
     waiting: Vec<Waiting>,
     consumed: Vec<(consumed::Of, Reached)>,
@@ -257,22 +330,35 @@ impl Decoder {
         if (tag == HEAD) != self.head.is_none() {
             return Err(Undecodable("its head is not in front"));
         }
-        self.rows += u64::from(tag != HEAD);
+        self.rows += u64::from(!matches!(tag, HEAD | STATE | PAGE));
         match tag {
             HEAD => self.head = Some(head(&mut value)?),
             STATE => {
-                let length = usize::from(key.u8()?);
-                let place = std::str::from_utf8(key.take(length)?).ok();
-                let place = place.and_then(|name| Keyspace::parse_with_plugin(name).ok());
-                let place = place.ok_or(Undecodable("a plugin's name is none"))?;
-                let (expires, at) = (value.flag()?, value.u64()?);
-                let entry = Entry {
-                    expires_at: expires.then_some(Timestamp(at)),
-                    value: Value::from_slice(value.rest()),
-                };
-                let changed =
-                    state::Changed { key: Key::from_slice(key.rest()), entry: Some(entry) };
-                self.state.push((place, changed));
+                self.beside += 1;
+                let place = place(&mut key)?;
+                let name = key.rest();
+                match state_value(&mut value)? {
+                    Some(entry) => self.state.entry(place).or_default().apply(name, Some(entry)),
+                    None => {
+                        self.gone.insert((place, Key::from_slice(name)));
+                    }
+                }
+            }
+            PAGE => {
+                key.u32()?;
+                let place = place(&mut value)?;
+                let state = self.state.entry(place.clone()).or_default();
+                while !value.0.is_empty() {
+                    let name = value.counted()?;
+                    let entry = state_value(&mut Fields(value.counted()?))?;
+                    let is_gone = || {
+                        let gone = (place.clone(), Key::from_slice(name));
+                        self.gone.contains(&gone)
+                    };
+                    if !state.holds(name) && (self.gone.is_empty() || !is_gone()) {
+                        state.apply(name, entry);
+                    }
+                }
             }
             CLIENT => {
                 let (epoch, last, used) = (value.epoch()?, value.sequence()?, value.u64()?);
@@ -333,7 +419,8 @@ impl Decoder {
     /// The checkpoint of the rows; `None` if there was none.
     pub(crate) fn finish(self) -> Result<Option<Checkpoint>, Undecodable> {
         let Some((head, rows, relayed, next_ordinal)) = self.head else { return Ok(None) };
-        if rows != self.rows {
+        let keys: u64 = self.state.values().map(PluginState::keys).sum();
+        if rows != self.rows + keys {
             return Err(Undecodable("a row is missing or too much"));
         }
         let producers = Producers::restore(self.producers);
@@ -342,10 +429,32 @@ impl Decoder {
             head,
             keyspaces: self.keyspaces,
             state: self.state,
+            beside: self.beside,
             producers: producers.ok_or(Undecodable("the windows of producers have gaps"))?,
             outbox: outbox.ok_or(Undecodable("the outbox has a gap"))?,
             consumed: ConsumedOffsets::restore(self.consumed),
         }))
+    }
+}
+
+/// Whose state it is.
+fn place(fields: &mut Fields<'_>) -> Result<(PluginName, Keyspace), Undecodable> {
+    let length = usize::from(fields.u8()?);
+    let place = std::str::from_utf8(fields.take(length)?).ok();
+    let place = place.and_then(|name| Keyspace::parse_with_plugin(name).ok());
+    place.ok_or(Undecodable("a plugin's name is none"))
+}
+
+/// A value and when it goes; `None` if it is gone.
+fn state_value<'a>(
+    value: &mut Fields<'a>,
+) -> Result<Option<(&'a [u8], Option<Timestamp>)>, Undecodable> {
+    let (fate, at) = (value.u8()?, value.u64()?);
+    match fate {
+        STAYS => Ok(Some((value.rest(), None))),
+        EXPIRES => Ok(Some((value.rest(), Some(Timestamp(at))))),
+        GONE if value.0.is_empty() => Ok(None),
+        _ => Err(Undecodable("neither here nor gone")),
     }
 }
 
@@ -386,6 +495,11 @@ impl<'a> Fields<'a> {
         let (front, rest) = self.0.split_first_chunk().ok_or(Undecodable("a row is too short"))?;
         self.0 = rest;
         Ok(*front)
+    }
+    /// What stands behind its length.
+    fn counted(&mut self) -> Result<&'a [u8], Undecodable> {
+        let length = self.u32()? as usize;
+        self.take(length)
     }
     fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
@@ -444,8 +558,8 @@ mod tests {
         let plugin = PluginName::parse("limit").unwrap();
         let weeks = Keyspace::parse("per-week@7").unwrap();
         let keyspaces = Keyspaces::restore(weeks, Some(Keyspace::default())).unwrap();
-        let entry = Entry { value: Value::from_slice(b"ten"), expires_at: Some(Timestamp(9)) };
-        let changed = state::Changed { key: Key::from_slice(b"alice"), entry: Some(entry) };
+        let mut state = state::Rows::default();
+        state.push((b"alice", Some((b"ten", Some(Timestamp(9))))));
         let batch = Remembered {
             first: Sequence::new(3),
             count: 2,
@@ -470,7 +584,7 @@ mod tests {
             next_ordinal: 3,
             rows: Rows {
                 keyspaces: vec![(plugin.clone(), keyspaces)],
-                state: vec![((plugin, Keyspace::default()), vec![changed])],
+                state: vec![((plugin, Keyspace::default()), state)],
                 producers: vec![
                     producers::Changed::Client(ProducerId(1), client),
                     producers::Changed::Batch(ProducerId(1), batch),
@@ -528,12 +642,53 @@ mod tests {
     }
 
     #[test]
+    fn a_row_counts_before_what_a_page_says_of_its_key() {
+        let plugin = PluginName::parse("limit").unwrap();
+        let changes = |total, base, entries: &[(&str, Option<&str>)]| {
+            let mut state = state::Rows::default();
+            for (key, value) in entries {
+                state.push((key.as_bytes(), value.map(|value| (value.as_bytes(), None))));
+            }
+            let place = (plugin.clone(), Keyspace::default());
+            let rows = Rows { state: vec![(place, state)], ..Rows::default() };
+            let head = Head::default();
+            Changes { total, base, head, relayed: 0, next_ordinal: 0, rows }
+        };
+        let mut stored = BTreeMap::new();
+        let before = [("alice", Some("1")), ("bob", Some("2")), ("carol", Some("3"))];
+        changes(3, None, &before).for_each_in_pages(|key, value| {
+            stored.insert(key, value.unwrap());
+        });
+        assert_eq!(stored.len(), 2, "a head and a page");
+        let later = [("bob", Some("7")), ("carol", None), ("dave", Some("4"))];
+        changes(3, Some(Position(0)), &later).for_each(|key, value| {
+            stored.insert(key, value.unwrap());
+        });
+        let rows: Vec<Row> = stored.into_iter().collect();
+        let checkpoint = decode(&rows).unwrap().unwrap();
+        let state: Vec<String> =
+            checkpoint.state.values().flat_map(PluginState::live).map(said).collect();
+        assert_eq!((state.join(" "), checkpoint.beside), ("alice=1 bob=7 dave=4".into(), 3));
+        for index in 0..rows.len() {
+            let mut missing = rows.clone();
+            missing.remove(index);
+            // What is in a page, and only a row says to be gone or other, a count cannot tell.
+            let is_other = matches!(rows[index].0.last(), Some(b'b'));
+            assert!(decode(&missing).is_err() || is_other, "without row {index}");
+        }
+    }
+
+    fn said((key, entry): (Key, state::Entry)) -> String {
+        format!("{}={}", String::from_utf8_lossy(&key), String::from_utf8_lossy(&entry.value))
+    }
+
+    #[test]
     fn another_version_or_kind_discards_the_whole() {
         let mut version = rows();
         version[0].1[0] += 1;
         assert_eq!(decode(&version).unwrap_err(), Undecodable("another version"));
         let mut kind = rows();
-        kind.last_mut().unwrap().0[0] = 9;
+        kind.last_mut().unwrap().0[0] = 10;
         assert_eq!(decode(&kind).unwrap_err(), Undecodable("a row of an unknown kind"));
     }
 

@@ -20,6 +20,7 @@ pub mod store;
 pub mod checkpoint;
 pub mod keyspaces;
 pub mod state;
+mod slots;
 pub mod producers;
 pub mod outbox;
 pub mod consumed;

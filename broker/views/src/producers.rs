@@ -8,7 +8,7 @@
 //! Not here: the verdicts, which are read back from the log at the remembered positions.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use weir_log::commit::Produced;
 use weir_log::planted::{Bug, is_planted};
@@ -126,6 +126,26 @@ pub enum Changed {
     BatchGone(ProducerId, Position),
     /// A relay published.
     Relay(ProducerId, ProducerEpoch, Sequence),
+}
+
+/// What `changed`, in the order of the changes, amounts to since a checkpoint of everything below `base`:
+/// each row once, and none of what came and went in between. `None` is a checkpoint of nothing.
+pub(crate) fn latest(changed: &[Changed], base: Option<Position>) -> Vec<Changed> {
+    let base = base.unwrap_or(Position(0));
+    let mut heads = HashSet::new();
+    let mut gone = HashSet::new();
+    let is_last = |changed: &&Changed| match **changed {
+        Changed::Client(id, _) | Changed::ClientGone(id) | Changed::Relay(id, ..) => {
+            heads.insert(id)
+        }
+        // A position is of one batch only, so what went does not come again.
+        Changed::BatchGone(id, position) => {
+            gone.insert((id, position));
+            position < base
+        }
+        Changed::Batch(id, batch) => !gone.contains(&(id, batch.position)),
+    };
+    changed.iter().rev().filter(is_last).copied().collect()
 }
 
 /// How far a client has come.

@@ -8,6 +8,7 @@
 //! ([`Checkpoint::position`] tells the caller).
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -21,8 +22,10 @@ use crate::checkpoint::{Changes, Checkpoint, Decoder, HEAD_KEY, position_in_head
 
 /// sled's page cache: checkpoints are written often and read once, at the start.
 const CACHE_BYTES: u64 = 32 << 20;
-/// Rows written at once where a checkpoint replaces another whole: sled holds a batch in memory.
-const ROWS_PER_BATCH: usize = 10_000;
+/// Bytes written at once where a checkpoint replaces another whole: sled holds a batch in memory.
+const BATCH_BYTES: usize = 1 << 20;
+/// What a row takes there beside its key and value, about.
+const ROW_BYTES: usize = 64;
 /// The folder of checkpoints. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store(Kept);
@@ -37,12 +40,37 @@ pub struct PartitionFold {
 /// Where checkpoints are.
 #[derive(Debug, Clone)]
 enum Kept {
-    Sled(sled::Db),
+    Sled(sled::Db, Queue),
     /// By tree; for tests, which want no files.
     Memory(Arc<Mutex<BTreeMap<String, Tree>>>),
 }
 
 type Tree = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What is to be saved, of any partition. Whoever comes while nobody saves does it for all who come
+/// meanwhile: many partitions have their ticks at one time, and sled, asked by many threads at once,
+/// has them wait for each other and syncs for each.
+#[derive(Debug, Clone, Default)]
+struct Queue(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    saves: Vec<Save>,
+    is_saving: bool,
+}
+
+/// A checkpoint to be saved.
+struct Save {
+    tree: String,
+    changes: Changes,
+    done: Box<dyn FnOnce(Result<(), ViewError>) + Send>,
+}
+
+impl fmt::Debug for Save {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.tree, self.changes.position())
+    }
+}
 
 impl Store {
     /// Opens or makes the folder. If sled finds it corrupt, it is moved to `<dir>.broken-N`.
@@ -50,7 +78,7 @@ impl Store {
     /// `Busy`: another process has it. `Broken`: the disk does not let us.
     pub fn open(dir: &Path) -> Result<Self, ViewError> {
         match open(dir) {
-            Ok(db) => Ok(Self(Kept::Sled(db))),
+            Ok(db) => Ok(Self(Kept::Sled(db, Queue::default()))),
             Err(sled::Error::Io(error)) if is_lock(&error) => Err(ViewError::Busy(dir.to_owned())),
             Err(sled::Error::Io(error)) if !is_damage(&error) => {
                 Err(ViewError::Broken(format!("{}: {error}", dir.display())))
@@ -62,7 +90,7 @@ impl Store {
                     dir = %dir.display(), aside = %aside.display(), error = %damage,
                     "the views could not be opened and were moved aside; rebuilding them from the log"
                 );
-                Ok(Self(Kept::Sled(open(dir).map_err(broken)?)))
+                Ok(Self(Kept::Sled(open(dir).map_err(broken)?, Queue::default())))
             }
         }
     }
@@ -86,7 +114,7 @@ impl Store {
                 locked(trees).retain(|tree, _| !tree.starts_with(&prefix));
                 Ok(())
             }
-            Kept::Sled(db) => guarded(|| {
+            Kept::Sled(db, _) => guarded(|| {
                 for tree in db.tree_names() {
                     if tree.starts_with(prefix.as_bytes()) {
                         db.drop_tree(tree)?;
@@ -110,7 +138,7 @@ impl PartitionFold {
                     .try_for_each(|(key, value)| decoder.row(key, value))
                     .and_then(|()| decoder.finish()))
             }
-            Kept::Sled(db) => guarded(|| {
+            Kept::Sled(db, _) => guarded(|| {
                 let mut decoder = Decoder::default();
                 for row in &db.open_tree(&self.tree)? {
                     let (key, value) = row?;
@@ -141,14 +169,55 @@ impl PartitionFold {
             Kept::Memory(trees) => {
                 save_in(locked(trees).entry(self.tree.clone()).or_default(), &changes)
             }
-            Kept::Sled(db) => {
-                let tree = guarded(|| db.open_tree(&self.tree))?;
-                match changes.base {
-                    None => replace(&tree, &changes),
-                    Some(base) => follow(&tree, base, &changes),
-                }
+            Kept::Sled(db, _) => {
+                write(db, &self.tree, &changes)?;
+                guarded(|| db.flush().map(drop))
             }
         }
+    }
+
+    /// The same, and says to `done` what became of it; perhaps on another thread, which saves for many
+    /// at once. Then it does not block.
+    pub fn save_and_tell(
+        &self,
+        changes: Changes,
+        done: impl FnOnce(Result<(), ViewError>) + Send + 'static,
+    ) {
+        let Kept::Sled(db, queue) = &self.kept else { return done(self.save(changes)) };
+        let save = Save { tree: self.tree.clone(), changes, done: Box::new(done) };
+        {
+            let mut waiting = locked(&queue.0);
+            waiting.saves.push(save);
+            if std::mem::replace(&mut waiting.is_saving, true) {
+                return;
+            }
+        }
+        loop {
+            let saves = {
+                let mut waiting = locked(&queue.0);
+                waiting.is_saving = !waiting.saves.is_empty();
+                std::mem::take(&mut waiting.saves)
+            };
+            if saves.is_empty() {
+                return;
+            }
+            let write = |Save { tree, changes, done }| (write(db, &tree, &changes), done);
+            let written: Vec<_> = saves.into_iter().map(write).collect();
+            // None of them is stored before this, so none is told before.
+            let flushed = guarded(|| db.flush().map(drop));
+            for (written, done) in written {
+                done(written.and_then(|()| flushed.clone()));
+            }
+        }
+    }
+}
+
+/// Writes a partition's changes; they are stored with the next flush.
+fn write(db: &sled::Db, tree: &str, changes: &Changes) -> Result<(), ViewError> {
+    let tree = guarded(|| db.open_tree(tree))?;
+    match changes.base {
+        None => replace(&tree, changes),
+        Some(base) => follow(&tree, base, changes),
     }
 }
 
@@ -163,12 +232,16 @@ fn save_in(tree: &mut Tree, changes: &Changes) -> Result<(), ViewError> {
             }
         }
     }
-    changes.for_each(|key, value| {
+    let row = |key, value| {
         match value {
             Some(value) => tree.insert(key, value),
             None => tree.remove(&key),
         };
-    });
+    };
+    match changes.base {
+        None => changes.for_each_in_pages(row),
+        Some(_) => changes.for_each(row),
+    }
     Ok(())
 }
 
@@ -182,18 +255,18 @@ fn replace(tree: &sled::Tree, changes: &Changes) -> Result<(), ViewError> {
     guarded(|| {
         tree.remove(HEAD_KEY)?;
         tree.clear()?;
-        let (mut batch, mut rows, mut result) = (sled::Batch::default(), 0, Ok(()));
-        changes.for_each(|key, value| {
+        let (mut batch, mut bytes, mut result) = (sled::Batch::default(), 0, Ok(()));
+        changes.for_each_in_pages(|key, value| {
             let Some(value) = value else { return };
+            bytes += key.len() + value.len() + ROW_BYTES;
             batch.insert(key, value);
-            rows += 1;
-            if rows % ROWS_PER_BATCH == 0 && result.is_ok() {
+            if BATCH_BYTES <= bytes && result.is_ok() {
+                bytes = 0;
                 result = tree.apply_batch(std::mem::take(&mut batch));
             }
         });
         result?;
-        tree.apply_batch(batch)?;
-        tree.flush().map(drop)
+        tree.apply_batch(batch)
     })
 }
 
@@ -210,8 +283,7 @@ fn follow(tree: &sled::Tree, base: Position, changes: &Changes) -> Result<(), Vi
             Some(value) => batch.insert(key, value),
             None => batch.remove(key),
         });
-        tree.apply_batch(batch)?;
-        tree.flush().map(drop)
+        tree.apply_batch(batch)
     })
 }
 

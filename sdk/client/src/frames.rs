@@ -2,9 +2,9 @@
 //!
 //! Not here: what they mean, or how often to try.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use quinn::{ReadExactError, RecvStream, SendStream};
-use tokio::io::AsyncReadExt;
+use weir_wire::buffers::Buffer;
 use weir_wire::frame::{self, FrameHeader, HEADER_BYTES, SERVER_FRAME};
 use weir_wire::proto::{ClientFrame, ServerFrame, client_frame, server_frame};
 
@@ -55,14 +55,13 @@ pub(crate) async fn read(
         Err(error) => return Err(StreamError::Lost(error.to_string())),
     }
     let header = FrameHeader::decode(head, SERVER_FRAME).map_err(protocol)?;
-    let mut body = BytesMut::with_capacity(header.body_bytes());
-    let mut rest = stream.take(header.body_bytes() as u64);
-    while body.len() < header.body_bytes() {
-        let more = rest.read_buf(&mut body).await;
-        if more.map_err(|error| StreamError::Lost(error.to_string()))? == 0 {
-            return Err(StreamError::Lost("the stream ended inside a frame".to_owned()));
+    let mut body = Buffer::of(header.body_bytes());
+    stream.read_exact(&mut body).await.map_err(|error| match error {
+        ReadExactError::FinishedEarly(_) => {
+            StreamError::Lost("the stream ended inside a frame".to_owned())
         }
-    }
+        ReadExactError::ReadError(error) => StreamError::Lost(error.to_string()),
+    })?;
     let (message, payload): (ServerFrame, Bytes) = header.split(body.freeze()).map_err(protocol)?;
     match message.kind {
         Some(kind) => Ok(Some((kind, payload))),

@@ -11,9 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
-    Connection, ConnectionError, Endpoint, EndpointConfig, MtuDiscoveryConfig, RecvStream,
-    SendStream, TokioRuntime, VarInt,
+    AckFrequencyConfig, Connection, ConnectionError, Endpoint, EndpointConfig, MtuDiscoveryConfig,
+    RecvStream, SendStream, TokioRuntime, VarInt,
 };
+use rustix::net::sockopt;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -22,7 +23,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, info};
 use weir_wire::fault::{Code, Fault};
 use weir_wire::frame::{
-    ALPN, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX, PACKET_BYTES_MAX, PROTOCOL_VERSION,
+    ACK_DELAY, ACK_EVERY_PACKETS, ALPN, BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX,
+    PACKET_BYTES_MAX, PROTOCOL_VERSION, SOCKET_BYTES,
 };
 use weir_wire::proto::{self, client_frame, server_frame};
 
@@ -79,6 +81,9 @@ impl Surroundings {
     pub(crate) fn real(broker: SocketAddr) -> Result<Self, ClientError> {
         let open = || {
             let socket = std::net::UdpSocket::bind(local_address(broker))?;
+            // What the kernel does not give it does not give; then it is as it was.
+            let _ = sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BYTES)
+                .and_then(|()| sockopt::set_socket_send_buffer_size(&socket, SOCKET_BYTES));
             let mut packets = EndpointConfig::default();
             packets.max_udp_payload_size(PACKET_BYTES_MAX).expect("more than QUIC's least");
             Endpoint::new(packets, None, socket, Arc::new(TokioRuntime))
@@ -311,6 +316,11 @@ fn quic_config(config: &ClientConfig) -> Result<quinn::ClientConfig, ClientError
     let mut packets = MtuDiscoveryConfig::default();
     packets.upper_bound(PACKET_BYTES_MAX);
     transport.mtu_discovery_config(Some(packets));
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements
+        .ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY_PACKETS))
+        .max_ack_delay(Some(ACK_DELAY));
+    transport.ack_frequency_config(Some(acknowledgements));
     transport.max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("10 s fit a QUIC varint")));
     transport.keep_alive_interval(Some(KEEP_ALIVE));
     transport.stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES));

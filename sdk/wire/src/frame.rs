@@ -8,6 +8,8 @@
 //! Promises: a header that asks for more than the limits is refused before anything is
 //! allocated. Not here: reading and writing sockets.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
@@ -21,6 +23,16 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// and begin with 1,200. Fewer and larger packets are less work per byte on loopback and in networks with
 /// jumbo frames. The kernel takes 64 KiB at once and quinn hands it ten packets, so it is a tenth of that.
 pub const PACKET_BYTES_MAX: u16 = 6_500;
+/// Packets after which one is acknowledged, where the other side can be told so (quinn's draft of "QUIC
+/// Acknowledgement Frequency"); by itself it is every second, and each costs a system call on both sides.
+pub const ACK_EVERY_PACKETS: u32 = 10;
+/// Where fewer packets come, the last is acknowledged after this: a window that is still small, as at a
+/// connection's beginning, should not wait for the 25 ms that QUIC would.
+pub const ACK_DELAY: Duration = Duration::from_millis(2);
+/// Bytes of the kernel's buffers of a socket that are asked for (Linux gives what `net.core.rmem_max` and
+/// `wmem_max` allow): what comes while a busy machine lets us wait some milliseconds. With its 208 KiB, packets are
+/// dropped, and sent again.
+pub const SOCKET_BYTES: usize = 4 << 20;
 /// Bytes of the envelope's head.
 pub const HEADER_BYTES: usize = 8;
 

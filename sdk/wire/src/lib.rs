@@ -9,6 +9,7 @@ pub mod dead_letter;
 pub mod filter;
 pub mod record_batch;
 pub mod frame;
+pub mod buffers;
 pub mod fault;
 pub mod verdict;
 pub mod partitioner;

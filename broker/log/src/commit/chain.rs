@@ -7,7 +7,7 @@
 
 use weir_wire::ids::{Offset, Position, Timestamp};
 
-use super::encoder::Encoder;
+use super::encoder::{Encoder, behind_head};
 use super::envelope::Envelope;
 use super::format::{Link, Unwritable};
 use super::{Commit, Identity, Kind};
@@ -151,6 +151,19 @@ impl Chain {
         encoder: &mut Encoder,
         out: &mut Vec<u8>,
     ) -> Result<Self, Unwritable> {
+        let next = self.extend_up_to_head(commit, durable, encoder, out)?;
+        out.extend_from_slice(behind_head(commit));
+        Ok(next)
+    }
+
+    /// The same without what is [`behind_head`]: the caller writes it next.
+    pub(crate) fn extend_up_to_head(
+        &self,
+        commit: &Commit,
+        durable: Position,
+        encoder: &mut Encoder,
+        out: &mut Vec<u8>,
+    ) -> Result<Self, Unwritable> {
         if commit.first_offset != self.offset {
             return Err(Unwritable("the offsets of the commit do not follow the log's"));
         }
@@ -168,7 +181,7 @@ impl Chain {
             previous: self.checksum,
         };
         let from = out.len();
-        let written = encoder.encode(out, &link, commit)?;
+        let written = encoder.encode_up_to_head(out, &link, commit)?;
         if written.span != commit.events {
             out.truncate(from);
             return Err(Unwritable("events are missing from the commit"));

@@ -6,6 +6,7 @@
 use bytes::BufMut;
 use weir_wire::record_batch::{BATCH_HEADER_BYTES, stamp};
 
+use super::crc::combined;
 use super::cursor::push_zigzag;
 use super::format::{
     BODY_FIXED_BYTES, BODY_VERSION, BODY_VERSION_CONSUMED, BODY_VERSION_KEYSPACES,
@@ -20,6 +21,9 @@ const CONTROL_BYTES_AROUND_MAX: usize = 128;
 /// Bytes an encoder keeps for the next commit: enough for ordinary batches, and a thousand idle
 /// logs hold 64 MiB at most.
 const BODY_BYTES_KEPT: usize = 64 << 10;
+
+/// Below, reading the bytes takes no longer than combining two checksums.
+const COMBINED_BYTES_MIN: u32 = 16 << 10;
 
 /// What the next commit has to follow.
 pub(crate) struct Written {
@@ -42,6 +46,19 @@ impl Encoder {
         link: &Link,
         commit: &Commit,
     ) -> Result<Written, Unwritable> {
+        let written = self.encode_up_to_head(out, link, commit)?;
+        out.extend_from_slice(behind_head(commit));
+        Ok(written)
+    }
+
+    /// The same without what is [`behind_head`], which is most of a large commit: the caller writes
+    /// it next.
+    pub(crate) fn encode_up_to_head(
+        &mut self,
+        out: &mut Vec<u8>,
+        link: &Link,
+        commit: &Commit,
+    ) -> Result<Written, Unwritable> {
         if i64::try_from(commit.first_offset.0).is_err() {
             return Err(Unwritable("an offset beyond 63 bits"));
         }
@@ -52,9 +69,10 @@ impl Encoder {
             stamp(&mut head, commit.first_offset, leader_epoch(link.reign));
             head
         });
-        let data_crc = stamped.map_or(0, |head| {
-            crc32c::crc32c_append(crc32c::crc32c(&head), &commit.data[BATCH_HEADER_BYTES..])
-        });
+        let data_crc = match (stamped, data_head) {
+            (Some(head), Some(of)) => checksum(&head, of.crc, &commit.data),
+            _ => 0,
+        };
         self.body.clear();
         push_body(&mut self.body, link, commit, data_crc);
         if self.body.len().saturating_add(commit.data.len())
@@ -68,10 +86,24 @@ impl Encoder {
         out[from + 17..from + 21].copy_from_slice(&checksum.to_be_bytes());
         if let Some(head) = stamped {
             out.extend_from_slice(&head);
-            out.extend_from_slice(&commit.data[BATCH_HEADER_BYTES..]);
         }
         self.body.shrink_to(BODY_BYTES_KEPT);
         Ok(Written { checksum, span: span(data_head) })
+    }
+}
+
+/// The data of `commit` that is stored as it is: all but its batch's head.
+pub(crate) fn behind_head(commit: &Commit) -> &[u8] {
+    commit.data.get(BATCH_HEADER_BYTES..).unwrap_or_default()
+}
+
+/// Of `data` with this `head`. What Kafka's CRC covers was verified, or made, with the batch, and is the
+/// same still: of a large batch it is not read again.
+fn checksum(head: &[u8; BATCH_HEADER_BYTES], covered_crc: u32, data: &[u8]) -> u32 {
+    let (outside, covered) = (&head[..CRC_FROM], &data[CRC_FROM..]);
+    match u32::try_from(covered.len()) {
+        Ok(bytes @ COMBINED_BYTES_MIN..) => combined(crc32c::crc32c(outside), covered_crc, bytes),
+        _ => crc32c::crc32c_append(crc32c::crc32c(outside), covered),
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod fixture;
 mod row;
 mod chain;
 mod encoder;
+mod crc;
 mod envelope;
 mod sections;
 mod state_changes;
@@ -27,7 +28,7 @@ use weir_wire::record_batch::Event;
 use weir_wire::verdict::Verdicts;
 
 pub(crate) use chain::Chain;
-pub(crate) use encoder::Encoder;
+pub(crate) use encoder::{Encoder, behind_head};
 pub(crate) use envelope::Envelope;
 pub use format::COMMIT_BYTES_MAX;
 pub(crate) use format::Unreadable;

@@ -160,6 +160,24 @@ impl Index {
         self.last_where(|entry| entry.place == 0 || entry.max_timestamp < at)
     }
 
+    /// Bytes to read at once from a known commit at `place` on, of `wanted`: whole commits, if a place
+    /// within or, of one that is larger, the place behind it is known.
+    pub(super) fn whole_bytes(&self, place: u64, wanted: usize) -> usize {
+        let limit = place.saturating_add(wanted as u64);
+        if self.bytes <= limit {
+            return (self.bytes - place) as usize;
+        }
+        let behind = self.entries.partition_point(|entry| entry.place <= limit);
+        let within = behind.checked_sub(1).map(|last| self.entries[last].place);
+        match within.filter(|within| place < *within) {
+            Some(within) => (within - place) as usize,
+            None => {
+                let next = self.entries.get(behind).map_or(self.bytes, |next| next.place);
+                (next - place) as usize
+            }
+        }
+    }
+
     fn last_where(&self, holds: impl Fn(&Entry) -> bool) -> Option<Entry> {
         let behind = self.entries.partition_point(holds);
         behind.checked_sub(1).map(|last| self.entries[last])

@@ -71,6 +71,8 @@ struct Start {
     bytes: u64,
     /// The position behind the last commit.
     end: Position,
+    /// Bytes from `entry` on that are whole commits, about as many as are wanted.
+    whole_bytes: usize,
 }
 
 impl Start {
@@ -79,6 +81,7 @@ impl Start {
         identity: Identity,
         target: Target,
         file: Option<&Arc<dyn DiskFile>>,
+        chunk_bytes: usize,
     ) -> Option<Self> {
         let entry = match target {
             Target::Position(position) => index.before_position(position),
@@ -88,7 +91,8 @@ impl Start {
         }?;
         let chain = index.chain_at(identity, entry.position);
         let (name, bytes, end) = (index.name(), index.bytes, index.end.position);
-        Some(Self { file: file.cloned(), name, entry, chain, bytes, end })
+        let whole_bytes = index.whole_bytes(entry.place, chunk_bytes);
+        Some(Self { file: file.cloned(), name, entry, chain, bytes, end, whole_bytes })
     }
 }
 
@@ -111,7 +115,7 @@ impl Shared {
         let is_cleaned = from < earliest;
         let mut left = bytes_max;
         let mut commits: Vec<Stored> = Vec::new();
-        let reached = self.walk_from(&tail, bytes_max, Target::Position(from), |envelope| {
+        let reached = self.walk_from(&tail, bytes_max, Target::Position(from), |envelope, _| {
             if envelope.link.position < from {
                 return Ok(ControlFlow::Continue(()));
             }
@@ -148,18 +152,21 @@ impl Shared {
         if from == tail.offset {
             return Ok(Some(fetched));
         }
-        let reached = self.walk_from(&tail, bytes_max, Target::Offset(from), |envelope| {
-            if envelope.next_offset() <= from || envelope.data.is_empty() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            if !fetched.batches.is_empty() && envelope.data.len() > left {
-                return Ok(ControlFlow::Break(()));
-            }
-            left = left.saturating_sub(envelope.data.len());
-            fetched.next = envelope.next_offset();
-            fetched.batches.push(envelope.data);
-            Ok(ControlFlow::Continue(()))
-        })?;
+        let reached =
+            self.walk_from(&tail, bytes_max, Target::Offset(from), |envelope, is_drained| {
+                if envelope.next_offset() <= from || envelope.data.is_empty() {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                if !fetched.batches.is_empty() && envelope.data.len() > left {
+                    return Ok(ControlFlow::Break(()));
+                }
+                left = left.saturating_sub(envelope.data.len());
+                fetched.next = envelope.next_offset();
+                fetched.batches.push(envelope.data);
+                // What is behind a whole read would be read, verified, and found to be too much.
+                let has_enough = left == 0 || (is_drained && bytes_max <= CHUNK_BYTES_MAX);
+                Ok(if has_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
         match reached {
             // What lies between the last batch and the tail was cleaned away.
             Reached::Tail => fetched.next = tail.offset,
@@ -176,7 +183,7 @@ impl Shared {
     fn try_to_find(&self, at: Timestamp) -> Result<Option<Offset>, ReadError> {
         let tail = self.readable_tail()?;
         let (mut found, start) = (tail.offset, self.earliest().1);
-        let reached = self.walk_from(&tail, CHUNK_BYTES_MIN, Target::Time(at), |envelope| {
+        let reached = self.walk_from(&tail, CHUNK_BYTES_MIN, Target::Time(at), |envelope, _| {
             // Events that retention removed may still be in the segment that holds its first.
             if envelope.next_offset() <= start {
                 return Ok(ControlFlow::Continue(()));
@@ -203,24 +210,25 @@ impl Shared {
     }
 
     /// Hands durable commits to `each`, from the last known place before `target` on, until `each`
-    /// breaks or the tail is reached.
+    /// breaks or the tail is reached. `each` hears, too, whether all that was read was handed out.
     fn walk_from(
         &self,
         tail: &Tail,
         bytes_max: usize,
         target: Target,
-        mut each: impl FnMut(Envelope) -> Result<ControlFlow<()>, ReadError>,
+        mut each: impl FnMut(Envelope, bool) -> Result<ControlFlow<()>, ReadError>,
     ) -> Result<Reached, ReadError> {
         let chunk_bytes = bytes_max.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_MAX);
-        let Some(mut at) = self.start(target) else { return Ok(Reached::Tail) };
+        let Some(mut at) = self.start(target, chunk_bytes) else { return Ok(Reached::Tail) };
         let Some(mut file) = self.open_for_reading(&at)? else { return Ok(Reached::Cleaned) };
         loop {
             let mut walk =
-                Walk::new(file.as_ref(), at.entry.place, at.bytes, at.chain, chunk_bytes);
+                Walk::new(file.as_ref(), at.entry.place, at.bytes, at.chain, chunk_bytes)
+                    .reading_first(at.whole_bytes);
             while walk.chain.position < tail.position {
                 match walk.next() {
                     Ok(Some(envelope)) => {
-                        if each(envelope)?.is_break() {
+                        if each(envelope, walk.is_drained())?.is_break() {
                             return Ok(Reached::Break);
                         }
                     }
@@ -236,7 +244,7 @@ impl Shared {
                 let why = "the segment ends too early";
                 return Err(ReadError::corrupt(reached, why));
             }
-            let Some(next) = self.start_behind(at.name, reached) else {
+            let Some(next) = self.start_behind(at.name, reached, chunk_bytes) else {
                 return Ok(Reached::Cleaned);
             };
             match self.open_for_reading(&next)? {
@@ -246,11 +254,13 @@ impl Shared {
         }
     }
 
-    fn start(&self, target: Target) -> Option<Start> {
+    fn start(&self, target: Target, chunk_bytes: usize) -> Option<Start> {
         let state = self.state();
         let identity = self.identity;
-        let active = || Start::of(&state.active, identity, target, Some(&state.active_file));
-        let in_sealed = |n: usize| Start::of(state.sealed.get(n)?, identity, target, None);
+        let of =
+            |index: &Index, target, file| Start::of(index, identity, target, file, chunk_bytes);
+        let active = || of(&state.active, target, Some(&state.active_file));
+        let in_sealed = |n: usize| of(state.sealed.get(n)?, target, None);
         // The last segment that begins before the target; of times, the first that reaches it.
         let behind = match target {
             Target::Position(position) => state.sealed.partition_point(|one| one.base <= position),
@@ -262,12 +272,10 @@ impl Shared {
         let last = || in_sealed(behind.checked_sub(1)?);
         // What lies before the first of an offset's was cleaned away; reading begins behind that.
         let first = || match (target, state.sealed.front()) {
-            (Target::Offset(_), Some(first)) => {
-                Start::of(first, identity, Target::Position(first.base), None)
-            }
+            (Target::Offset(_), Some(first)) => of(first, Target::Position(first.base), None),
             (Target::Offset(_), None) => {
                 let base = Target::Position(state.active.base);
-                Start::of(&state.active, identity, base, Some(&state.active_file))
+                of(&state.active, base, Some(&state.active_file))
             }
             _ => None,
         };
@@ -277,7 +285,7 @@ impl Shared {
     /// The beginning of the segment behind the one with this name, all of which was read up to
     /// `reached`; `None` if they were cleaned meanwhile: what the reader has is whole, and its next
     /// read will find what there is now.
-    fn start_behind(&self, name: Name, reached: Position) -> Option<Start> {
+    fn start_behind(&self, name: Name, reached: Position, chunk_bytes: usize) -> Option<Start> {
         let state = self.state();
         let at = state.sealed.iter().position(|index| index.name() == name)?;
         let (next, file) = match state.sealed.get(at + 1) {
@@ -288,7 +296,8 @@ impl Shared {
             Some(_) => reached <= next.base,
             None => reached == next.base,
         };
-        Start::of(next, self.identity, Target::Position(next.base), file).filter(|_| follows)
+        Start::of(next, self.identity, Target::Position(next.base), file, chunk_bytes)
+            .filter(|_| follows)
     }
 
     /// `None` if the segment was cleaned away meanwhile.

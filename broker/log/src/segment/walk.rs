@@ -7,6 +7,7 @@
 use std::io;
 
 use bytes::Bytes;
+use weir_wire::buffers::Buffer;
 use weir_wire::ids::Position;
 
 use crate::commit::{Chain, Envelope, Identity, Unreadable};
@@ -25,6 +26,8 @@ pub(super) struct Walk<'a> {
     /// What the next commit must follow.
     pub(super) chain: Chain,
     chunk_bytes: usize,
+    /// Of the first read, if it is known where a commit ends.
+    first_bytes: usize,
 }
 
 /// Why a walk ends before the end.
@@ -57,7 +60,26 @@ impl<'a> Walk<'a> {
         chain: Chain,
         chunk_bytes: usize,
     ) -> Self {
-        Self { file, window: Bytes::new(), place, end, chain, chunk_bytes }
+        Self {
+            file,
+            window: Bytes::new(),
+            place,
+            end,
+            chain,
+            chunk_bytes,
+            first_bytes: chunk_bytes,
+        }
+    }
+
+    /// The same, where the first `bytes` are known to be whole commits: they are read at once, and
+    /// nothing of what is behind them.
+    pub(super) fn reading_first(self, bytes: usize) -> Self {
+        Self { first_bytes: bytes, ..self }
+    }
+
+    /// Whether all that was read was handed out.
+    pub(super) fn is_drained(&self) -> bool {
+        self.window.is_empty()
     }
 
     /// The next commit; `None` at the end.
@@ -124,7 +146,8 @@ impl<'a> Walk<'a> {
                     if needed as u64 > self.end - self.place {
                         return Err(Obstacle::Unreadable(Unreadable::Short { needed }));
                     }
-                    self.refill(needed.max(self.chunk_bytes)).map_err(Obstacle::Io)?;
+                    let wanted = std::mem::replace(&mut self.first_bytes, self.chunk_bytes);
+                    self.refill(needed.max(wanted)).map_err(Obstacle::Io)?;
                 }
                 parsed => return parsed.map_err(Obstacle::Unreadable),
             }
@@ -143,9 +166,9 @@ impl<'a> Walk<'a> {
     /// Reads `wanted` bytes from `place` on, or what is left of the file.
     fn refill(&mut self, wanted: usize) -> io::Result<()> {
         let left = self.end - self.place;
-        let mut bytes = vec![0; (wanted as u64).min(left) as usize];
+        let mut bytes = Buffer::of((wanted as u64).min(left) as usize);
         self.file.read_exact_at(&mut bytes, self.place)?;
-        self.window = bytes.into();
+        self.window = bytes.freeze();
         Ok(())
     }
 }

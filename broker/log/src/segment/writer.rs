@@ -13,7 +13,7 @@ use weir_wire::ids::Position;
 use super::index::{Index, Noted};
 use super::state::{Shared, Writer};
 use super::{Durability, files};
-use crate::commit::Commit;
+use crate::commit::{Commit, behind_head};
 use crate::disk::DiskFile;
 use crate::planted::{Bug, is_planted};
 use crate::{AppendError, GROUP_BYTES_MAX, Stop};
@@ -21,11 +21,26 @@ use crate::{AppendError, GROUP_BYTES_MAX, Stop};
 /// Bytes of the write buffer that are kept for the next append: an ordinary group fits, and a
 /// thousand idle logs hold 256 MiB at most.
 const BUFFER_BYTES_KEPT: usize = 256 << 10;
+/// Data of so many bytes is written from where it is; of less, a copy costs less than another piece of a
+/// write.
+const LENT_BYTES_MIN: usize = 8 << 10;
 /// Bytes written between two looks at the free space: 64 logs in the middle of a grant use up no
 /// more than the reserve.
 const GRANT_BYTES: u64 = 1 << 20;
 /// The reserve is at most this part of the disk: a twentieth.
 const RESERVE_SHARE: u64 = 20;
+
+/// The row of all bytes: those of `buffer`, with what was lent in its places.
+fn pieces<'a>(buffer: &'a [u8], lent: &[(usize, &'a [u8])]) -> Vec<&'a [u8]> {
+    let mut pieces = Vec::with_capacity(2 * lent.len() + 1);
+    let mut from = 0;
+    for &(at, data) in lent {
+        pieces.extend([&buffer[from..at], data]);
+        from = at;
+    }
+    pieces.push(&buffer[from..]);
+    pieces
+}
 
 impl Shared {
     pub(super) fn append(
@@ -51,41 +66,55 @@ impl Shared {
         buffer.clear();
         noted.clear();
         let mut chain = begin;
+        // Data that is written from where it is, and where in the buffer it belongs.
+        let mut lent: Vec<(usize, &[u8])> = Vec::new();
         for commit in commits {
             let from = buffer.len();
             // A commit that cannot follow is a defect of the caller: better stop than store it.
             chain = chain
-                .extend(commit, synced, encoder, buffer)
+                .extend_up_to_head(commit, synced, encoder, buffer)
                 .map_err(|why| self.broken("a commit was refused", why))?;
+            let data = behind_head(commit);
+            match data.len() {
+                ..LENT_BYTES_MIN => buffer.extend_from_slice(data),
+                _ => lent.push((buffer.len(), data)),
+            }
+            let lent_bytes = if data.len() < LENT_BYTES_MIN { 0 } else { data.len() };
             noted.push(Noted {
                 end: chain,
                 time: commit.time,
                 first_offset: commit.first_offset,
                 max_timestamp: commit.max_timestamp,
-                bytes: (buffer.len() - from) as u64,
+                bytes: (buffer.len() - from + lent_bytes) as u64,
             });
         }
-        self.find_room(granted_bytes, buffer.len() as u64)?;
-        *granted_bytes = granted_bytes.saturating_sub(buffer.len() as u64);
-        self.write(buffer, noted)?;
+        let bytes = noted.iter().map(|noted| noted.bytes).sum();
+        self.find_room(granted_bytes, bytes)?;
+        *granted_bytes = granted_bytes.saturating_sub(bytes);
+        self.write(&pieces(buffer, &lent), bytes, noted)?;
         buffer.clear();
         buffer.shrink_to(BUFFER_BYTES_KEPT);
         Ok(())
     }
 
     /// Writes one group behind everything else, in a new segment if the active one is full.
-    fn write(self: &Arc<Self>, bytes: &[u8], noted: &[Noted]) -> Result<(), AppendError> {
+    fn write(
+        self: &Arc<Self>,
+        pieces: &[&[u8]],
+        bytes: u64,
+        noted: &[Noted],
+    ) -> Result<(), AppendError> {
         let (mut file, mut place, must_roll) = {
             let state = self.state();
             (Arc::clone(&state.active_file), state.active.bytes, state.must_roll)
         };
-        let is_full = place + bytes.len() as u64 > self.options.segment_bytes;
+        let is_full = place + bytes > self.options.segment_bytes;
         if place > 0 && (is_full || must_roll) {
             self.roll()?;
             file = Arc::clone(&self.state().active_file);
             place = 0;
         }
-        file.write_all_at(bytes, place)
+        file.write_pieces_at(pieces, place)
             .map_err(|error| self.write_failed(file.as_ref(), place, error))?;
         let mut state = self.state();
         // A sync may have failed meanwhile: then the caller must not count on this write.

@@ -179,9 +179,7 @@ impl Test {
             }
             let state = bench.view().state(&name);
             if let Some(path) = &self.state_out {
-                let entries = state.entries();
-                let row = entries.map(|(key, entry)| (key, &*entry.value, entry.expires_at));
-                state_file::write(path, row)?;
+                state_file::write(path, state.entries())?;
             }
             let (got, counters) = (run.got, run.notes.counters());
             let now = bench.view().time().0;

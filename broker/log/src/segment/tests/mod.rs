@@ -5,6 +5,7 @@ mod cleaning;
 mod failing_disk;
 mod folder;
 mod foreign_reader;
+mod large;
 mod torn_tail;
 
 use std::fs::File;
