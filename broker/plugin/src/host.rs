@@ -12,7 +12,7 @@ use weir_wire::ids::{Digest, PluginName};
 use crate::artefact::{Artefact, Code, FORM};
 use crate::bindings::Filter;
 use crate::check::{CompileError, check, invalid};
-use crate::direct::core_module_of;
+use crate::direct::{Found, core_module_of};
 use crate::engine::Ticking;
 use crate::exports::Exports;
 use crate::fault::one_line;
@@ -84,19 +84,25 @@ impl Host {
     pub fn compile(&self, wasm: &[u8]) -> Result<Artefact, CompileError> {
         check(wasm, self.inner.options.component_bytes_max)?;
         let engine = self.inner.engine.engine();
+        let found = core_module_of(wasm).filter(|_| self.inner.options.direct);
+        let artefact = |code| Artefact::of(&code).map_err(|error| invalid(one_line(&error)));
+        // Where its types are the contract's, nothing of the component is left to be compiled.
+        let of_contract = found.as_ref().filter(|found| found.is_of_contract);
+        if let Some(code) = of_contract.and_then(|found| self.direct(found)) {
+            return artefact(code);
+        }
         let component =
             Component::from_binary(engine, wasm).map_err(|error| invalid(format!("{error:#}")))?;
         self.link(&component)
             .map_err(|error| CompileError::WrongTypes { reason: one_line(&error) })?;
-        let code = self.direct(wasm).unwrap_or(Code::Component(component));
-        Artefact::of(&code).map_err(|error| invalid(one_line(&error)))
+        let code = found.and_then(|found| self.direct(&found));
+        artefact(code.unwrap_or(Code::Component(component)))
     }
 
-    /// The core module of a component that can be called directly.
-    fn direct(&self, wasm: &[u8]) -> Option<Code> {
+    /// A core module that is called in its component's place, if all that it imports is there.
+    fn direct(&self, found: &Found<'_>) -> Option<Code> {
         let engine = self.inner.engine.engine();
-        let module = core_module_of(wasm).filter(|_| self.inner.options.direct)?;
-        let module = Module::from_binary(engine, module).ok()?;
+        let module = Module::from_binary(engine, found.module).ok()?;
         Exports::direct(engine, &module).is_ok().then_some(Code::Module(module))
     }
 

@@ -19,5 +19,5 @@ mod plugins;
 mod net;
 pub mod trace;
 
-pub use script::{Lie, Script};
+pub use script::{Action, Lie, Script};
 pub use world::{Finding, Report, run};

@@ -35,7 +35,7 @@ use crate::guest::Guest;
 use crate::reach::Reach;
 
 use self::abi::{HEADER_ALIGN, HEADER_BYTES, Lift};
-pub(crate) use self::recognise::core_module_of;
+pub(crate) use self::recognise::{Found, core_module_of};
 
 /// What the core module calls its memory, and the function that gives out pieces of it: the names of
 /// the canonical ABI's first mangling.

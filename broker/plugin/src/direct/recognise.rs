@@ -3,9 +3,10 @@
 //!
 //! A component may wire anything to anything: its `get` to our `set`, its `process` to another
 //! function. So the wiring is not read but made again. The core module is taken out, a component is
-//! made of it by the encoder that `weir plugin wrap` uses, for the world that the component itself
-//! declares, and the two have to be the same but for names and notes. Then the module's names mean
-//! what the canonical ABI's mangling says they do, and there is nothing else in the component.
+//! made of it by the encoder that `weir plugin wrap` uses, and the two have to be the same but for names
+//! and notes. Then the module's names mean what the canonical ABI's mangling says they do, and there is
+//! nothing else in the component. It is made for the contract's world; if that is not it, for the world
+//! that the component itself declares, whose types have to be looked at still.
 //!
 //! Promises: no says only that the component runtime calls it, as it calls every component; what this
 //! takes lies with the compiler's child, within its limits.
@@ -16,23 +17,54 @@ use wasmparser::{Parser, Payload};
 use wit_component::{
     ComponentEncoder, DecodedWasm, StringEncoding, decode, embed_component_metadata,
 };
+use wit_parser::{Resolve, WorldId};
 
 use super::imports::interface;
 use super::{INITIALIZE, MEMORY, POST, REALLOC};
 
+/// Every version of the contract, the present one first.
+const CONTRACTS: [&str; 3] = [
+    include_str!("../../../../wit/plugin.wit"),
+    include_str!("../../../../wit/published/0.1.1.wit"),
+    include_str!("../../../../wit/published/0.1.0.wit"),
+];
+
 /// What wit-bindgen's guests export beside [`REALLOC`], so that linkers keep it.
 const KEPT_REALLOC: &str = "cabi_realloc_wit_bindgen_";
 
+/// A core module that can be called in its component's place.
+pub(crate) struct Found<'a> {
+    pub(crate) module: &'a [u8],
+    /// Whether the component is of the contract's world, to the type.
+    pub(crate) is_of_contract: bool,
+}
+
 /// The core module that can be called in the component's place.
-pub(crate) fn core_module_of(component: &[u8]) -> Option<&[u8]> {
+pub(crate) fn core_module_of(component: &[u8]) -> Option<Found<'_>> {
     // These are tools for what people build, and this is an upload: what they do not take is called
     // through the component runtime, a panic included.
     catch_unwind(|| {
         let module = first_module(component)?;
-        (speaks_for_itself(module)? && made_again(component, module)? == parts(component)?)
-            .then_some(module)
+        if !speaks_for_itself(module)? {
+            return None;
+        }
+        let parts = parts(component)?;
+        let is_of = |(resolve, world)| made_again(module, &resolve, world).as_ref() == Some(&parts);
+        if CONTRACTS.iter().filter_map(|contract| world_of(contract)).any(is_of) {
+            return Some(Found { module, is_of_contract: true });
+        }
+        let DecodedWasm::Component(resolve, world) = decode(component).ok()? else { return None };
+        is_of((resolve, world)).then_some(Found { module, is_of_contract: false })
     })
     .ok()?
+}
+
+/// The world of a rule, as a version of the contract has it.
+fn world_of(contract: &str) -> Option<(Resolve, WorldId)> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("plugin.wit", contract).ok()?;
+    let world = resolve.select_world(&[package], Some("filter")).ok()?;
+    Some((resolve, world))
 }
 
 fn first_module(component: &[u8]) -> Option<&[u8]> {
@@ -81,12 +113,11 @@ fn means_more_than_we_know(name: &str) -> bool {
 }
 
 /// The parts of the component that our encoder makes of the module.
-fn made_again(component: &[u8], module: &[u8]) -> Option<Vec<(u8, Vec<u8>)>> {
-    let DecodedWasm::Component(resolve, world) = decode(component).ok()? else { return None };
+fn made_again(module: &[u8], resolve: &Resolve, world: WorldId) -> Option<Vec<(u8, Vec<u8>)>> {
     let mut described = module.to_vec();
-    embed_component_metadata(&mut described, &resolve, world, StringEncoding::UTF8, false).ok()?;
-    let again = ComponentEncoder::default().module(&described).ok()?.encode().ok()?;
-    parts(&again)
+    embed_component_metadata(&mut described, resolve, world, StringEncoding::UTF8, false).ok()?;
+    let mut encoder = ComponentEncoder::default();
+    parts(&encoder.validate(true).module(&described).ok()?.encode().ok()?)
 }
 
 /// What a component is made of, at all depths, without its custom sections: names, and notes on who
