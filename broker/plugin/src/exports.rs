@@ -57,7 +57,7 @@ impl Exports {
                     migrating: migrating.transpose()?,
                 }
             }
-            Self::Direct(linked) => Instance::Direct(linked.instantiate(store)?),
+            Self::Direct(linked) => Instance::Direct(Box::new(linked.instantiate(store)?)),
         })
     }
 }
@@ -66,7 +66,7 @@ impl Exports {
 /// [`of_call`](crate::fault::of_call), and the instance is not called again.
 pub(crate) enum Instance {
     Component { filter: Filter, migrating: Option<Migrating> },
-    Direct(direct::Instance),
+    Direct(Box<direct::Instance>),
 }
 
 impl Instance {

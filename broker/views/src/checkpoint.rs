@@ -445,10 +445,11 @@ fn place(fields: &mut Fields<'_>) -> Result<(PluginName, Keyspace), Undecodable>
     place.ok_or(Undecodable("a plugin's name is none"))
 }
 
+/// A value of state, and when it goes.
+type StateValue<'a> = (&'a [u8], Option<Timestamp>);
+
 /// A value and when it goes; `None` if it is gone.
-fn state_value<'a>(
-    value: &mut Fields<'a>,
-) -> Result<Option<(&'a [u8], Option<Timestamp>)>, Undecodable> {
+fn state_value<'a>(value: &mut Fields<'a>) -> Result<Option<StateValue<'a>>, Undecodable> {
     let (fate, at) = (value.u8()?, value.u64()?);
     match fate {
         STAYS => Ok(Some((value.rest(), None))),

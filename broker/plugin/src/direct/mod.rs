@@ -86,10 +86,10 @@ impl Linked {
             initialize.call(&mut *store, ())?;
         }
         let migration = self.migration.as_ref().map(|interface| {
-            Ok::<_, wasmtime::Error>((
-                Lifted::of(&instance, store, &format!("{interface}schema"))?,
-                Lifted::of(&instance, store, &format!("{interface}migrate"))?,
-            ))
+            Ok::<_, wasmtime::Error>(Migration {
+                schema: Lifted::of(&instance, store, &format!("{interface}schema"))?,
+                migrate: Lifted::of(&instance, store, &format!("{interface}migrate"))?,
+            })
         });
         Ok(Instance {
             configure: Lifted::of(&instance, store, "configure")?,
@@ -100,12 +100,23 @@ impl Linked {
     }
 }
 
+/// Key (there?, piece), value, headers, timestamp.
+type EventWords = (u32, u32, u32, u32, u32, u32, u32, u64);
+/// Old schema, key and value (pieces), time to live (there?, ms).
+type EntryWords = (u32, u32, u32, u32, u32, u32, u32, u64);
+
+/// `schema` and `migrate`.
+struct Migration {
+    schema: Lifted<()>,
+    migrate: Lifted<EntryWords>,
+}
+
 /// An instance at work. Its state is in the store that it was made in.
 pub(crate) struct Instance {
     reach: Reach,
     configure: Lifted<Piece>,
-    process: Lifted<(u32, u32, u32, u32, u32, u32, u32, u64)>,
-    migration: Option<(Lifted<()>, Lifted<(u32, u32, u32, u32, u32, u32, u32, u64)>)>,
+    process: Lifted<EventWords>,
+    migration: Option<Migration>,
 }
 
 impl Instance {
@@ -132,8 +143,10 @@ impl Instance {
     }
 
     pub(crate) fn schema(&self, store: &mut Store<Guest>) -> Result<String> {
-        let (schema, _) = self.migration.as_ref().expect("it exports migration");
-        schema.call(store, self.reach.memory, (), |lift, at| lift.text_at(at).map(str::to_owned))
+        let migration = self.migration.as_ref().expect("it exports migration");
+        migration
+            .schema
+            .call(store, self.reach.memory, (), |lift, at| lift.text_at(at).map(str::to_owned))
     }
 
     /// `None`: it takes over nothing.
@@ -142,7 +155,7 @@ impl Instance {
         store: &mut Store<Guest>,
         entry: &OldEntry<'_>,
     ) -> Option<Result<Result<(), String>>> {
-        let (_, migrate) = self.migration.as_ref()?;
+        let Migration { migrate, .. } = self.migration.as_ref()?;
         let mut call = || {
             let schema = store_bytes(&mut *store, &self.reach, entry.schema.as_str().as_bytes())?;
             let key = store_bytes(&mut *store, &self.reach, entry.key)?;
