@@ -5,7 +5,7 @@
 //! kept when the last slice of it is gone, and the next of about its size is this one.
 //!
 //! Promises: a buffer has the bytes that were asked for and a quarter more at most; no more than
-//! [`KEPT_BYTES_MAX`] are kept in a process. What stood in a buffer before stands in it still: whoever
+//! `KEPT_BYTES_MAX` are kept in a process. What stood in a buffer before stands in it still: whoever
 //! takes one writes all of it before it is shown to anybody. Small ones come from the allocator.
 
 use std::collections::VecDeque;

@@ -142,3 +142,19 @@ fn parts(component: &[u8]) -> Option<Vec<(u8, Vec<u8>)>> {
     }
     Some(parts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_version_of_the_contract_is_known() {
+        let published = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/published");
+        for file in std::fs::read_dir(published).expect("the published versions") {
+            let path = file.expect("a file").path();
+            let text = std::fs::read_to_string(&path).expect("WIT");
+            assert!(CONTRACTS.contains(&text.as_str()), "{} is missing here", path.display());
+        }
+        assert!(CONTRACTS.iter().all(|contract| world_of(contract).is_some()));
+    }
+}
