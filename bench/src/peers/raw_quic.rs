@@ -39,10 +39,8 @@ pub struct Transport {
     pub send_window: u64,
     /// Bytes of a packet at most.
     pub packet_bytes_max: u16,
-    /// Packets after which one is acknowledged, if quinn's own word is not to be taken.
-    pub ack_every: Option<u32>,
-    /// The kernel's buffers of a socket, if its default is not to be taken.
-    pub socket_bytes: Option<usize>,
+    /// Packets after which one is acknowledged.
+    pub ack_every: u32,
 }
 
 /// What weir has: `broker/src/listen.rs`, `sdk/client/src/link.rs`.
@@ -51,13 +49,12 @@ pub const AS_WEIR: Transport = Transport {
     connection_window: 32 << 20,
     send_window: 8 << 20,
     packet_bytes_max: PACKET_BYTES_MAX,
-    ack_every: Some(ACK_EVERY_PACKETS),
-    socket_bytes: Some(SOCKET_BYTES),
+    ack_every: ACK_EVERY_PACKETS,
 };
 
 /// The fastest that was found on loopback. Quinn hands up to ten packets to the kernel at once, which takes
 /// 64 KiB: 6,500 bytes each is what fits. With 8,000 nearly nothing moved (7 MB/s).
-pub const BEST: Transport = Transport { ack_every: Some(20), ..AS_WEIR };
+pub const BEST: Transport = Transport { ack_every: 20, ..AS_WEIR };
 
 /// Bytes through quinn.
 pub struct RawQuic(pub Transport);
@@ -179,21 +176,17 @@ impl Transport {
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(self.packet_bytes_max);
         transport.mtu_discovery_config(Some(discovery));
-        if let Some(packets) = self.ack_every {
-            let mut frequency = quinn::AckFrequencyConfig::default();
-            frequency.ack_eliciting_threshold(packets.into());
-            transport.ack_frequency_config(Some(frequency));
-        }
+        let mut frequency = quinn::AckFrequencyConfig::default();
+        frequency.ack_eliciting_threshold(self.ack_every.into());
+        transport.ack_frequency_config(Some(frequency));
         Arc::new(transport)
     }
 
     fn endpoint(&self, server: Option<ServerConfig>) -> std::io::Result<Endpoint> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        if let Some(bytes) = self.socket_bytes {
-            // What the kernel does not give it does not give; then it is as it was.
-            sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
-            sockopt::set_socket_send_buffer_size(&socket, bytes)?;
-        }
+        // What the kernel does not give it does not give; then it is as it was.
+        sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BYTES)?;
+        sockopt::set_socket_send_buffer_size(&socket, SOCKET_BYTES)?;
         let mut config = EndpointConfig::default();
         config.max_udp_payload_size(self.packet_bytes_max).map_err(std::io::Error::other)?;
         Endpoint::new(config, server, socket, Arc::new(TokioRuntime))

@@ -78,14 +78,14 @@ impl Artefact {
         // written, catches what a disk may do to it. No upload is ever taken for an artefact.
         // Bytes of another wasmtime or other settings are refused by wasmtime itself, and so is a
         // module where a component is expected.
-        let load = |kind| unsafe {
-            Ok(match kind {
+        let code = unsafe {
+            match *kind {
                 COMPONENT => Code::Component(Component::deserialize(engine, serialized)?),
                 MODULE => Code::Module(Module::deserialize(engine, serialized)?),
                 kind => bail!("there is no kind {kind}"),
-            })
+            }
         };
-        load(*kind)
+        Ok(code)
     }
 }
 

@@ -16,6 +16,12 @@ pub(crate) fn fault(cause: FaultCause, detail: impl Into<String>) -> PluginFault
     PluginFault { cause, detail: detail.into() }
 }
 
+/// The fault for a call that hands over more than [`HANDOVER_BYTES_MAX`](crate::guest::HANDOVER_BYTES_MAX).
+pub(crate) fn handed_over_too_much() -> PluginFault {
+    let detail = "handed over more bytes at once than an event may have";
+    fault(FaultCause::OutputTooLarge, detail)
+}
+
 /// What a failed call into the guest means. `refused_bytes`: memory the guest asked for and did
 /// not get, which is why most languages' allocators trap a moment later.
 pub(crate) fn of_call(
@@ -41,10 +47,9 @@ pub(crate) fn of_call(
             format!("asked for {bytes} bytes of memory, its limit is {}", limits.memory_bytes),
         ),
         // wasmtime has no public type for this one.
-        (None, None) if format!("{error:?}").contains("fuel allocated for hostcalls") => fault(
-            FaultCause::OutputTooLarge,
-            "handed over more bytes at once than an event may have",
-        ),
+        (None, None) if format!("{error:?}").contains("fuel allocated for hostcalls") => {
+            handed_over_too_much()
+        }
         (_, None) => fault(FaultCause::Trap, one_line(error)),
     }
 }

@@ -83,27 +83,30 @@ impl Host {
     /// uploads in a child process ([`crate::compile_file`]).
     pub fn compile(&self, wasm: &[u8]) -> Result<Artefact, CompileError> {
         check(wasm, self.inner.options.component_bytes_max)?;
-        let engine = self.inner.engine.engine();
-        let found = core_module_of(wasm).filter(|_| self.inner.options.direct);
-        let artefact = |code| Artefact::of(&code).map_err(|error| invalid(one_line(&error)));
-        // Where its types are the contract's, nothing of the component is left to be compiled.
-        let of_contract = found.as_ref().filter(|found| found.is_of_contract);
-        if let Some(code) = of_contract.and_then(|found| self.direct(found)) {
-            return artefact(code);
-        }
-        let component =
-            Component::from_binary(engine, wasm).map_err(|error| invalid(format!("{error:#}")))?;
-        self.link(&component)
-            .map_err(|error| CompileError::WrongTypes { reason: one_line(&error) })?;
-        let code = found.and_then(|found| self.direct(&found));
-        artefact(code.unwrap_or(Code::Component(component)))
+        let code = match self.direct(wasm) {
+            // Its types are the contract's: nothing of the component is left to be compiled.
+            Some((module, true)) => Code::Module(module),
+            direct => {
+                let component = Component::from_binary(self.inner.engine.engine(), wasm)
+                    .map_err(|error| invalid(format!("{error:#}")))?;
+                self.link(&component)
+                    .map_err(|error| CompileError::WrongTypes { reason: one_line(&error) })?;
+                direct.map_or(Code::Component(component), |(module, _)| Code::Module(module))
+            }
+        };
+        Artefact::of(&code).map_err(|error| invalid(one_line(&error)))
     }
 
-    /// A core module that is called in its component's place, if all that it imports is there.
-    fn direct(&self, found: &Found<'_>) -> Option<Code> {
+    /// The core module that is called in the component's place, if there is one and all that it
+    /// imports is there; and whether the component is of the contract's world, to the type.
+    fn direct(&self, wasm: &[u8]) -> Option<(Module, bool)> {
+        if !self.inner.options.direct {
+            return None;
+        }
         let engine = self.inner.engine.engine();
-        let module = Module::from_binary(engine, found.module).ok()?;
-        Exports::direct(engine, &module).is_ok().then_some(Code::Module(module))
+        let Found { module, is_of_contract } = core_module_of(wasm)?;
+        let module = Module::from_binary(engine, module).ok()?;
+        Exports::direct(engine, &module).is_ok().then_some((module, is_of_contract))
     }
 
     /// Makes a plugin of a compiled component: milliseconds, 50 for Python; and an instance's start

@@ -22,12 +22,16 @@ const CONTRACT: &str = include_str!("../../../wit/plugin.wit");
 fn both(component: &[u8]) -> [Plugin; 2] {
     [true, false].map(|direct| {
         let host = Host::new(HostOptions { direct, ..HostOptions::default() }).expect("an engine");
-        let artefact = host.compile(component).expect("it compiles");
-        let name = PluginName::parse("rule").expect("a name");
-        let plugin = host.load(name, Digest([0; 32]), &artefact).expect("it loads");
+        let plugin = loaded(&host, component);
         assert_eq!(plugin.is_direct(), direct, "whether it is called directly");
         plugin
     })
+}
+
+fn loaded(host: &Host, component: &[u8]) -> Plugin {
+    let artefact = host.compile(component).expect("it compiles");
+    let name = PluginName::parse("rule").expect("a name");
+    host.load(name, Digest([0; 32]), &artefact).expect("it loads")
 }
 
 fn settings(config: &str) -> BindingSettings {
@@ -437,9 +441,7 @@ fn other_wiring_than_the_names_say_is_left_to_the_component_runtime() {
     let wired = behind + found.expect("it is wired") + 2;
     component[wired..wired + 7].copy_from_slice(b"proceed");
 
-    let artefact = host().compile(&component).expect("it is whole");
-    let name = PluginName::parse("rule").expect("a name");
-    let plugin = host().load(name, Digest([0; 32]), &artefact).expect("it loads");
+    let plugin = loaded(host(), &component);
     assert!(!plugin.is_direct());
     let mut stage = plugin.stage(settings("{}")).expect("it takes its config");
     let judged = judge_all(&mut stage, &Base::default(), 1, &three().remove(0));

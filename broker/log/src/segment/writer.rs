@@ -75,17 +75,17 @@ impl Shared {
                 .extend_up_to_head(commit, synced, encoder, buffer)
                 .map_err(|why| self.broken("a commit was refused", why))?;
             let data = behind_head(commit);
+            let bytes = buffer.len() - from + data.len();
             match data.len() {
                 ..LENT_BYTES_MIN => buffer.extend_from_slice(data),
                 _ => lent.push((buffer.len(), data)),
             }
-            let lent_bytes = if data.len() < LENT_BYTES_MIN { 0 } else { data.len() };
             noted.push(Noted {
                 end: chain,
                 time: commit.time,
                 first_offset: commit.first_offset,
                 max_timestamp: commit.max_timestamp,
-                bytes: (buffer.len() - from + lent_bytes) as u64,
+                bytes: bytes as u64,
             });
         }
         let bytes = noted.iter().map(|noted| noted.bytes).sum();

@@ -16,9 +16,8 @@
 use wasmtime::{Result, bail};
 
 use super::Piece;
-use crate::FaultCause;
 use crate::bindings::weir::plugin::types::{EventResult, HeaderResult, Rejection, Verdict};
-use crate::fault::fault;
+use crate::fault::handed_over_too_much;
 use crate::guest::HANDOVER_BYTES_MAX;
 
 /// Bytes of a header in a list of them.
@@ -82,11 +81,7 @@ impl<'a> Lift<'a> {
         Ok(match record[0] {
             0 => Verdict::Accept,
             1 => {
-                let key = match record[8] {
-                    0 => None,
-                    1 => Some(piece(record, 12)),
-                    which => return Err(invalid_option(u32::from(which))),
-                };
+                let key = option(u32::from(record[8]), piece(record, 12))?;
                 let [value, headers] = [20, 28].map(|at| piece(record, at));
                 Verdict::Replace(self.event(key, value, headers, long(record, 40))?)
             }
@@ -150,11 +145,7 @@ impl<'a> Lift<'a> {
                 self.left = left;
                 Ok(())
             }
-            None => Err(fault(
-                FaultCause::OutputTooLarge,
-                "handed over more bytes at once than an event may have",
-            )
-            .into()),
+            None => Err(handed_over_too_much().into()),
         }
     }
 }
@@ -172,26 +163,13 @@ pub(super) fn answer<const BYTES: usize>(
     place.ok_or_else(|| out_of_bounds("return"))
 }
 
-/// An optional number as it is passed: whether it is there, and what it is.
-pub(super) fn option(is_some: u32, number: u64) -> Result<Option<u64>> {
+/// What is optional, as it is passed: whether it is there, and what it is.
+pub(super) fn option<T>(is_some: u32, value: T) -> Result<Option<T>> {
     match is_some {
         0 => Ok(None),
-        1 => Ok(Some(number)),
-        which => Err(invalid_option(which)),
+        1 => Ok(Some(value)),
+        which => bail!("invalid option discriminant {which}"),
     }
-}
-
-/// The same of a list.
-pub(super) fn option_piece(is_some: u32, piece: Piece) -> Result<Option<Piece>> {
-    match is_some {
-        0 => Ok(None),
-        1 => Ok(Some(piece)),
-        which => Err(invalid_option(which)),
-    }
-}
-
-fn invalid_option(which: u32) -> wasmtime::Error {
-    wasmtime::format_err!("invalid option discriminant {which}")
 }
 
 fn out_of_bounds(what: &str) -> wasmtime::Error {

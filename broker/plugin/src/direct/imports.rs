@@ -153,7 +153,7 @@ fn emit(
     let (memory, guest) = reached(&mut caller)?;
     let mut lift = Lift::new(memory);
     let topic = lift.text((topic, topic_len))?;
-    let key = abi::option_piece(has_key, (key, key_len))?;
+    let key = abi::option(has_key, (key, key_len))?;
     let event = lift.event(key, (value, value_len), (headers, headers_len), timestamp)?;
     outbox::Host::emit(guest, topic.to_owned(), event)
 }
