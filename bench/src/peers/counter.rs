@@ -28,7 +28,7 @@ impl Subject for Counter {
         Box::pin(async move {
             let batches = batches(load);
             let window = load.window(Instant::now());
-            let counting = spawn_blocking(move || count(&batches, &window));
+            let counting = spawn_blocking(move || count(&batches, &window, Instant::now));
             of_machine(counting, window, load.event_bytes).await
         })
     }
@@ -50,8 +50,12 @@ fn batches(load: &Load) -> Vec<Bytes> {
     (0..BATCHES).map(batch).collect()
 }
 
-/// How many events were counted while the window was open.
-fn count(batches: &[Bytes], window: &Window) -> Result<u64, String> {
+/// How many events were counted while the window was open, by what `clock` says after each batch.
+fn count(
+    batches: &[Bytes],
+    window: &Window,
+    mut clock: impl FnMut() -> Instant,
+) -> Result<u64, String> {
     let mut rule = DailyLimit::new(NO_LIMIT);
     let limits = BatchLimits::default();
     let mut counted = 0;
@@ -63,7 +67,7 @@ fn count(batches: &[Bytes], window: &Window) -> Result<u64, String> {
             let key = record.key.ok_or("an event has no key")?;
             admitted += u64::from(rule.admit(key, EVENT_TIME_MS));
         }
-        let now = Instant::now();
+        let now = clock();
         if now >= window.closes() {
             break;
         }
@@ -81,12 +85,20 @@ mod tests {
     use super::*;
     use crate::load::Size;
 
+    /// What a batch takes by the clock of the test.
+    const STEP: Duration = Duration::from_millis(1);
+
     #[test]
     fn it_counts_whole_batches_while_the_window_is_open() {
-        let load = Load { warm_up: Duration::ZERO, ..Load::of(128, Size::Short) };
-        let load = Load { duration: Duration::from_millis(50), ..load };
-        let window = load.window(Instant::now());
-        let counted = count(&batches(&load)[..2], &window).unwrap();
-        assert!(counted > 0 && counted.is_multiple_of(BATCH_EVENTS), "{counted}");
+        let times = Load { warm_up: STEP * 2, duration: STEP * 3, ..Load::of(128, Size::Short) };
+        let began = Instant::now();
+        let mut now = began;
+        let steps = || {
+            now += STEP;
+            now
+        };
+        // Ended at 1 to 5 steps, of which 2, 3 and 4 are within.
+        let counted = count(&batches(&times)[..2], &times.window(began), steps).unwrap();
+        assert_eq!(counted, 3 * BATCH_EVENTS);
     }
 }
