@@ -81,6 +81,7 @@ impl<F: Filter> Instance<F> {
         // A trap carries no text. The log line is all that tells the author what went wrong.
         std::panic::set_hook(Box::new(|panic| log::error(&panic.to_string())));
         *self.0.borrow_mut() = Some(F::configure(config)?);
+        crate::configured();
         Ok(())
     }
 

@@ -51,6 +51,9 @@
 //! built for `wasm32-unknown-unknown`; `cargo xtask guests` does that for everything under
 //! `plugins/` and wraps the result as a component.
 //!
+//! The component's allocator is made for events: what a rule allocates and releases for one costs next to
+//! nothing. A rule that brings another allocator takes this crate with `default-features = false`.
+//!
 //! # What a rule may rely on
 //!
 //! The same event, state and context must give the same verdict. There is no other clock than
@@ -72,7 +75,19 @@ pub mod log;
 pub mod fake;
 
 mod event;
+#[cfg(any(test, all(target_arch = "wasm32", feature = "allocator")))]
+mod region;
 mod verdict;
+
+#[cfg(all(target_arch = "wasm32", feature = "allocator"))]
+#[global_allocator]
+static ALLOCATOR: region::Region<std::alloc::System> = region::Region::closed(std::alloc::System);
+
+/// From here on what is allocated is for an event, and goes with it.
+pub(crate) fn configured() {
+    #[cfg(all(target_arch = "wasm32", feature = "allocator"))]
+    ALLOCATOR.open();
+}
 
 // The generated code of the contract, wit/plugin.wit: its types are ours, natively too; its
 // imports and exports exist in a component only.
