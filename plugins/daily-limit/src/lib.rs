@@ -24,6 +24,8 @@ mod notice;
 
 pub mod day;
 
+use std::fmt::Write;
+
 use weir_plugin::{Event, Filter, Rejection, Verdict, context, export, outbox, state};
 
 use config::{Config, TimeSource};
@@ -41,19 +43,46 @@ const NOTICE_SENT: i64 = 1 << 62;
 const EVENT_TIME_TTL_MS: u64 = 32 * DAY_MS;
 
 /// The rule.
-pub struct DailyLimit(Config);
+pub struct DailyLimit {
+    config: Config,
+    words: Words,
+}
+
+/// What every refusal of a day says behind the key. Kept, because writing dates takes more than all the
+/// rest of a refusal.
+struct Words {
+    of: Option<Day>,
+    text: String,
+}
+
+/// Room for the words of any day: what an instance keeps is allocated when it is configured.
+const WORDS_BYTES: usize = 160;
+
+impl Words {
+    fn of(&mut self, day: Day, limit: i64) -> &str {
+        if self.of != Some(day) {
+            self.text.clear();
+            let text = &mut self.text;
+            write!(text, " has used its {limit} for {day} (UTC); it opens again at {day:#}")
+                .expect("a text takes what is written");
+            self.of = Some(day);
+        }
+        &self.text
+    }
+}
 
 impl Filter for DailyLimit {
     fn configure(config: &str) -> Result<Self, String> {
-        Config::parse(config).map(DailyLimit)
+        let words = Words { of: None, text: String::with_capacity(WORDS_BYTES) };
+        Config::parse(config).map(|config| DailyLimit { config, words })
     }
 
     fn process(&mut self, event: Event) -> Verdict {
-        let time = match self.0.time {
+        let time = match self.config.time {
             TimeSource::Broker => context::now(),
             TimeSource::Event => event.timestamp,
         };
-        match key::of(&event, &self.0.key) {
+        match key::of(&event, &self.config.key) {
             Ok(key) => self.count(&key, time),
             Err(why) => Rejection::new(NO_KEY, why).into(),
         }
@@ -63,31 +92,30 @@ impl Filter for DailyLimit {
 export!(DailyLimit);
 
 impl DailyLimit {
-    fn count(&self, key: &Key<'_>, time: u64) -> Verdict {
+    fn count(&mut self, key: &Key<'_>, time: u64) -> Verdict {
+        let Config { limit, time: source, ref notice, .. } = self.config;
         let day = Day::of(time);
         let cell = key.cell(&day.to_be_bytes());
-        let ttl = match self.0.time {
+        let ttl = match source {
             TimeSource::Broker => day.end_ms() - time,
             TimeSource::Event => EVENT_TIME_TTL_MS,
         };
-        let stored = match state::increment_up_to(&cell, 1, self.0.limit, Some(ttl)) {
+        let stored = match state::increment_up_to(&cell, 1, limit, Some(ttl)) {
             Ok(_) => return Verdict::Accept,
             Err(stored) => stored,
         };
         // Behind a notice the limit was raised.
-        if stored & !NOTICE_SENT < self.0.limit {
+        if stored & !NOTICE_SENT < limit {
             state::increment(&cell, 1, Some(ttl));
             return Verdict::Accept;
         }
-        if let Some(topic) = &self.0.notice
+        if let Some(topic) = notice
             && stored & NOTICE_SENT == 0
         {
-            outbox::emit(topic, &notice::event(key, day, self.0.limit, time));
+            outbox::emit(topic, &notice::event(key, day, limit, time));
             state::increment(&cell, NOTICE_SENT, Some(ttl));
         }
-        let (name, limit) = (key.short(), self.0.limit);
-        let message =
-            format!("{name} has used its {limit} for {day} (UTC); it opens again at {day:#}");
+        let message = key.short() + self.words.of(day, limit);
         Rejection::new(OVER_LIMIT, message).retry_after_ms(day.end_ms() - time).into()
     }
 }

@@ -5,6 +5,14 @@ pub const SHORT_CHARS: usize = 48;
 
 /// The first [`SHORT_CHARS`] characters, with a mark where it is cut.
 pub fn short(bytes: &[u8]) -> String {
+    // Nearly every key: nothing to cut and nothing to replace.
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
+    if bytes.len() <= SHORT_CHARS
+        && bytes.iter().all(is_plain)
+        && let Ok(text) = str::from_utf8(bytes)
+    {
+        return text.to_owned();
+    }
     let text = String::from_utf8_lossy(bytes);
     let mut chars = text.chars().map(printable);
     let mut short: String = chars.by_ref().take(SHORT_CHARS).collect();
@@ -42,6 +50,8 @@ mod tests {
         for (key, shown) in [
             (b"N14228".to_vec(), "N14228".to_string()),
             (vec![0xff, b'a'], "\u{fffd}a".into()),
+            (b" ~".to_vec(), " ~".into()),
+            (b"\x7f\x1f".to_vec(), "\u{fffd}\u{fffd}".into()),
             (b"a\nb\x1b[31m".to_vec(), "a\u{fffd}b\u{fffd}[31m".into()),
             (vec![b'x'; SHORT_CHARS], "x".repeat(SHORT_CHARS)),
             (vec![b'x'; SHORT_CHARS + 1], "x".repeat(SHORT_CHARS) + "…"),
