@@ -18,7 +18,7 @@ use weir_views::state::{Entry, Key, PluginState};
 use weir_wire::ids::{Principal, Timestamp};
 use weir_wire::keyspace::{Keyspace, Schema};
 
-use crate::admission::{Place, STORED_BYTES_MAX, write_changes};
+use crate::admission::{Base, Place, STORED_BYTES_MAX, write_changes};
 use crate::chain::Link;
 
 /// Changed bytes after which a commit of a migration ends: small beside what a commit may hold, so
@@ -169,7 +169,9 @@ impl Trial {
 
     /// Has `link` take it over, and forgets what it made of it. Blocks for as long as that takes.
     pub fn run(mut self, link: &mut Link) -> Result<(), PluginFault> {
-        self.migration.chunk(link, &self.context, Arc::new(Nothing), (u64::MAX, u64::MAX)).map(drop)
+        self.migration
+            .chunk(link, &self.context, Arc::new(Base(Arc::default())), (u64::MAX, u64::MAX))
+            .map(drop)
     }
 }
 
@@ -177,21 +179,6 @@ impl Trial {
 pub(crate) fn context(place: &Place, now: Timestamp) -> BatchContext {
     let publisher = Principal::parse("weir").expect("a name");
     BatchContext { now, topic: place.topic.clone(), partition: place.partition, publisher }
-}
-
-/// State of which nothing is there yet.
-struct Nothing;
-
-impl StateBase for Nothing {
-    fn get(&self, _: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
-        None
-    }
-    fn keys(&self) -> u64 {
-        0
-    }
-    fn bytes(&self) -> u64 {
-        0
-    }
 }
 
 /// Changes as the log has them.

@@ -8,6 +8,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,10 +32,14 @@ const INSTANCES: u32 = 1_000;
 /// A thousand partitions with three plugins each.
 const MANY: u32 = 3_000;
 
-struct Empty;
+#[derive(Default)]
+struct Empty(RandomState);
 
 impl StateBase for Empty {
-    fn get(&self, _key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.0.hash_one(key)
+    }
+    fn get_hashed(&self, _: u64, _key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
         None
     }
     fn keys(&self) -> u64 {
@@ -172,7 +177,7 @@ fn judge(
     let mut side_events = Vec::new();
     let start = worked();
     for _ in 0..batches {
-        stage.begin(&batch, Arc::new(Empty));
+        stage.begin(&batch, Arc::new(Empty::default()));
         for (index, event) in (0..).zip(events) {
             let at = EventContext { index, offset_hint: u64::from(index), may_emit: true };
             stage.judge(&event.as_record(), at)?;

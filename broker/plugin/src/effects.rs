@@ -8,7 +8,6 @@
 //! Promises: nothing reaches `kept` that is over a limit; a refused call changes nothing. Knows
 //! no wasmtime and no clock: time comes with the batch.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -53,31 +52,26 @@ struct Pending {
 #[derive(Default)]
 struct Kept {
     changes: Vec<Change>,
-    index: HashTable<u32>,
-    // Seeded: keys are chosen by hostile clients.
-    hasher: RandomState,
+    /// By the base's hash of its key, the place of a change.
+    index: HashTable<(u64, u32)>,
 }
 
 impl Kept {
-    fn hash(&self, key: &[u8]) -> u64 {
-        self.hasher.hash_one(key)
-    }
-
     fn get(&self, hash: u64, key: &[u8]) -> Option<&Change> {
         let changes = &self.changes;
-        let at = self.index.find(hash, |at| *changes[*at as usize].key == *key)?;
+        let is_it = |(of, at): &(u64, u32)| *of == hash && *changes[*at as usize].key == *key;
+        let (_, at) = self.index.find(hash, is_it)?;
         Some(&changes[*at as usize])
     }
 
     fn put(&mut self, Pending { hash, change }: Pending) {
-        let Self { changes, index, hasher } = self;
-        let is_it = |at: &u32| changes[*at as usize].key == change.key;
+        let Self { changes, index } = self;
+        let is_it = |(of, at): &(u64, u32)| *of == hash && changes[*at as usize].key == change.key;
         match index.find(hash, is_it) {
-            Some(at) => changes[*at as usize].value = change.value,
+            Some((_, at)) => changes[*at as usize].value = change.value,
             None => {
                 let at = u32::try_from(changes.len()).expect("a batch changes fewer keys");
-                let hash_of = |at: &u32| hasher.hash_one(&*changes[*at as usize].key);
-                index.insert_unique(hash, at, hash_of);
+                index.insert_unique(hash, (hash, at), |(of, _)| *of);
                 changes.push(change);
             }
         }
@@ -178,7 +172,7 @@ impl Effects {
 
     /// The live value of `key`.
     pub(crate) fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        self.live(self.stored(self.kept.hash(key), key)).map(|(value, _)| value)
+        self.live(self.stored(self.hash(key), key)).map(|(value, _)| value)
     }
 
     /// Sets `key`; it is gone `ttl_ms` after now, or never.
@@ -189,14 +183,14 @@ impl Effects {
         ttl_ms: Option<u64>,
     ) -> Result<(), PluginFault> {
         let expires = ttl_ms.map(|ttl_ms| self.after(ttl_ms));
-        let hash = self.kept.hash(key);
+        let hash = self.hash(key);
         let before = self.stored(hash, key).map(|(old, _)| old.len());
         self.put(hash, key, before, Some((value.into(), expires)))
     }
 
     /// Removes `key`, if it is there.
     pub(crate) fn delete(&mut self, key: &[u8]) -> Result<(), PluginFault> {
-        let hash = self.kept.hash(key);
+        let hash = self.hash(key);
         match self.stored(hash, key).map(|(old, _)| old.len()) {
             None => Ok(()),
             before => self.put(hash, key, before, None),
@@ -237,7 +231,7 @@ impl Effects {
 
     /// What stands under `key`, as a counter.
     fn counter(&self, key: &[u8]) -> Result<Counter, PluginFault> {
-        let hash = self.kept.hash(key);
+        let hash = self.hash(key);
         let stored = self.stored(hash, key);
         let before = stored.map(|(old, _)| old.len());
         let (count, expires) = match self.live(stored) {
@@ -308,6 +302,11 @@ impl Effects {
         Timestamp(self.now.0.saturating_add(ttl_ms))
     }
 
+    /// As the base has it; without one there is nothing to find.
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.base.as_ref().map_or(0, |base| base.hash(key))
+    }
+
     /// What of that has not expired.
     fn live<'a>(
         &self,
@@ -322,7 +321,7 @@ impl Effects {
             self.pending().find(|change| *change.key == *key).or_else(|| self.kept.get(hash, key));
         match own {
             Some(change) => change.value.as_ref().map(|(value, expires)| (&value[..], *expires)),
-            None => self.base.as_ref()?.get(key),
+            None => self.base.as_ref()?.get_hashed(hash, key),
         }
     }
 

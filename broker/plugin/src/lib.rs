@@ -145,8 +145,16 @@ pub struct EventContext {
 
 /// The plugin's state as it stands in the log, read-only while a batch is judged.
 pub trait StateBase: Send + Sync {
-    /// The value of `key` and when it expires; expired ones are the caller's to ignore.
-    fn get(&self, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)>;
+    /// The hash by which it finds `key`: seeded, since keys are chosen by hostile clients. Whoever keeps
+    /// what a batch changes keeps it by the same one.
+    fn hash(&self, key: &[u8]) -> u64;
+    /// The value of `key`, whose `hash` that is, and when it expires; expired ones are the caller's to
+    /// ignore.
+    fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)>;
+    /// The same by the key alone.
+    fn get(&self, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
+        self.get_hashed(self.hash(key), key)
+    }
     /// Keys stored.
     fn keys(&self) -> u64;
     /// Bytes of keys and values stored.

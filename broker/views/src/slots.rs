@@ -28,12 +28,17 @@ pub(crate) struct At(u32);
 
 /// Half of a key's hash: enough to tell keys apart and to grow the index without a look at them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KeyHash(u32);
+pub struct KeyHash(u32);
 
 impl KeyHash {
-    /// As the table wants it, whose tags are the upper bits and whose places are the lower ones.
-    fn wide(self) -> u64 {
+    /// As a table wants it, whose tags are the upper bits and whose places are the lower ones.
+    pub fn wide(self) -> u64 {
         u64::from(self.0) << 32 | u64::from(self.0)
+    }
+
+    /// The hash that was made so wide.
+    pub fn of_wide(wide: u64) -> Self {
+        Self(wide as u32)
     }
 }
 

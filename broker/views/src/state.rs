@@ -13,6 +13,7 @@ use bytes::{Buf, BufMut};
 use smallvec::SmallVec;
 use weir_wire::ids::Timestamp;
 
+pub use crate::slots::KeyHash;
 use crate::slots::{At, Slot, Slots};
 
 /// Expiries are gathered by the minute.
@@ -143,7 +144,17 @@ impl Rows {
 impl PluginState {
     /// The value of `key` and when it expires, if it has not by now.
     pub fn get(&self, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
-        let slot = self.slots.slot(self.slots.find(self.slots.hash(key), key)?);
+        self.get_hashed(self.hash(key), key)
+    }
+
+    /// The hash by which it finds `key`: its own, of a seed that no other state has.
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        self.slots.hash(key)
+    }
+
+    /// The same as [`get`](Self::get) for a key whose hash is known.
+    pub fn get_hashed(&self, hash: KeyHash, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
+        let slot = self.slots.slot(self.slots.find(hash, key)?);
         let expires_at = slot.expires_at();
         let expired = expires_at.is_some_and(|at| at <= self.time);
         (!expired).then_some((slot.value(), expires_at))

@@ -60,6 +60,19 @@ impl Verdicts {
         verdicts
     }
 
+    /// Adds one that is accepted.
+    #[inline]
+    pub fn push_accepted(&mut self) {
+        match self.runs.last_mut() {
+            Some((run, Verdict::Accepted)) => {
+                *run += 1;
+                self.events += 1;
+                self.accepted += 1;
+            }
+            _ => self.push_many(1, Verdict::Accepted),
+        }
+    }
+
     /// Adds the verdict of the next event.
     pub fn push(&mut self, verdict: Verdict) {
         self.push_many(1, verdict);

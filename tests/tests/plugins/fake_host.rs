@@ -80,7 +80,10 @@ fn show(value: Option<Vec<u8>>, shown: &mut Vec<u8>) {
 struct Base(BTreeMap<Bytes, (Bytes, Option<Timestamp>)>);
 
 impl StateBase for Base {
-    fn get(&self, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
+    fn hash(&self, key: &[u8]) -> u64 {
+        key.iter().fold(0, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add((*byte).into()))
+    }
+    fn get_hashed(&self, _: u64, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
         self.0.get(key).map(|(value, expires)| (&value[..], *expires))
     }
     fn keys(&self) -> u64 {

@@ -28,7 +28,10 @@ const NUMBERS: [&str; 10] =
 struct Nothing;
 
 impl StateBase for Nothing {
-    fn get(&self, _: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
+    fn hash(&self, key: &[u8]) -> u64 {
+        key.iter().fold(0, |hash: u64, byte| hash.wrapping_mul(31).wrapping_add((*byte).into()))
+    }
+    fn get_hashed(&self, _: u64, _: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
         None
     }
     fn keys(&self) -> u64 {

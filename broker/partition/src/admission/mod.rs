@@ -22,7 +22,7 @@ use weir_log::{Commit, GROUP_BYTES_MAX};
 use weir_plugin_host::{BatchContext, Change, Emitted, EventContext, StageVerdict, StateBase};
 use weir_views::partition::PartitionView;
 use weir_views::producers::{Arrival, Piece};
-use weir_views::state::PluginState;
+use weir_views::state::{KeyHash, PluginState};
 use weir_wire::fault::{Code, Fault};
 use weir_wire::ids::{PartitionId, PluginName, Sequence, Timestamp, TopicName};
 use weir_wire::keyspace::Keyspace;
@@ -308,12 +308,12 @@ fn judge(
         match outcome {
             Outcome::AsItCame => {
                 admitted.keep(&record);
-                verdicts.push(Verdict::Accepted);
+                verdicts.push_accepted();
             }
             Outcome::Changed { event, passed_open: open } => {
                 passed.open += u64::from(open);
                 admitted.replace(&event);
-                verdicts.push(Verdict::Accepted);
+                verdicts.push_accepted();
             }
             Outcome::Dropped { plugin } => {
                 admitted.leave_out();
@@ -486,8 +486,11 @@ fn judge_event(
 pub(crate) struct Base(pub(crate) Arc<PluginState>);
 
 impl StateBase for Base {
-    fn get(&self, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
-        self.0.get(key)
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.0.hash(key).wide()
+    }
+    fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<(&[u8], Option<Timestamp>)> {
+        self.0.get_hashed(KeyHash::of_wide(hash), key)
     }
     fn keys(&self) -> u64 {
         self.0.keys()

@@ -214,22 +214,23 @@ fn without_leaving<Params: WasmParams, Results: WasmResults>(
     Ok(results)
 }
 
-/// A new piece of the guest's memory, within its bounds.
-fn allocate(
-    mut store: impl AsContextMut<Data = Guest>,
+/// A new piece of the guest's memory: where it is, and its bytes.
+fn allocate<'a, S: AsContextMut<Data = Guest>>(
+    store: &'a mut S,
     reach: &Reach,
     align: u32,
     bytes: usize,
-) -> Result<u32> {
+) -> Result<(u32, &'a mut [u8])> {
     let len = u32::try_from(bytes)?;
-    let at = without_leaving(&mut store, &reach.realloc, (0, 0, align, len))?;
+    let at = without_leaving(&mut *store, &reach.realloc, (0, 0, align, len))?;
     if !at.is_multiple_of(align) {
         bail!("realloc return: result not aligned");
     }
-    if reach.memory.data_size(&store) < at as usize + bytes {
-        bail!("realloc return: beyond end of memory");
+    let memory = reach.memory.data_mut(store).get_mut(at as usize..);
+    match memory.and_then(|behind| behind.get_mut(..bytes)) {
+        Some(piece) => Ok((at, piece)),
+        None => bail!("realloc return: beyond end of memory"),
     }
-    Ok(at)
 }
 
 /// Puts `bytes` into the guest's memory.
@@ -238,14 +239,14 @@ fn store_bytes(
     reach: &Reach,
     bytes: &[u8],
 ) -> Result<Piece> {
-    let at = allocate(&mut store, reach, 1, bytes.len())?;
-    reach.memory.data_mut(&mut store)[at as usize..][..bytes.len()].copy_from_slice(bytes);
+    let (at, piece) = allocate(&mut store, reach, 1, bytes.len())?;
+    piece.copy_from_slice(bytes);
     Ok((at, bytes.len() as u32))
 }
 
 fn store_headers(store: &mut Store<Guest>, reach: &Reach, event: &Record<'_>) -> Result<Piece> {
     let count = event.headers.iter().count();
-    let list = allocate(&mut *store, reach, HEADER_ALIGN, count * HEADER_BYTES)?;
+    let (list, _) = allocate(store, reach, HEADER_ALIGN, count * HEADER_BYTES)?;
     for (index, (name, value)) in event.headers.iter().enumerate() {
         let name = store_bytes(&mut *store, reach, name.as_bytes())?;
         let value = store_bytes(&mut *store, reach, value.unwrap_or_default())?;
