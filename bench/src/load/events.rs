@@ -10,10 +10,9 @@ use fastrand::Rng;
 use super::{KEY_BYTES, Load};
 
 /// Random bytes of which values are pieces, beside the size of one value: more than a compressor's
-/// window, and than most caches.
-const POOL_BYTES: usize = 4 << 20;
-/// Values begin at multiples of it: a prime, so that they repeat late.
-const STRIDE_BYTES: usize = 4_099;
+/// window, and than most caches. A prime, so that values repeat late. They follow one upon another, as
+/// what a service has just written: a load that jumps about in memory is measured with it.
+const POOL_BYTES: usize = 4_194_319;
 /// By how many keys a lane goes on: a prime larger than any number of keys here has factors, so that
 /// neighbours in time are none in the order of keys.
 const KEY_STEP: u64 = 2_654_435_761;
@@ -69,7 +68,7 @@ impl Events {
     pub fn event(&mut self, key: u32) -> Event {
         let key = key as usize * KEY_BYTES;
         let value = self.pool.slice(self.at..self.at + self.value_bytes);
-        self.at = (self.at + STRIDE_BYTES) % POOL_BYTES;
+        self.at = (self.at + self.value_bytes) % POOL_BYTES;
         Event { key: self.keys.slice(key..key + KEY_BYTES), value }
     }
 }

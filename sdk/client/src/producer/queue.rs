@@ -83,13 +83,17 @@ impl Queue {
 
     /// Adds an event; waits while there is no room.
     pub(super) async fn send(&self, event: Event, bytes: usize) -> Result<Delivery, ClientError> {
-        let mut event = event;
+        // Mostly there is room, and nothing to be registered for.
+        let mut event = match self.offer(event, bytes)? {
+            Ok(delivery) => return Ok(delivery),
+            Err(back) => back,
+        };
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
             // Registered before the look, so that a place that becomes free in between is heard.
             room.as_mut().enable();
-            match self.offer(event, bytes, Instant::now())? {
+            match self.offer(event, bytes)? {
                 Ok(delivery) => return Ok(delivery),
                 Err(back) => event = back,
             }
@@ -98,12 +102,7 @@ impl Queue {
     }
 
     /// Adds an event, or hands it back when there is no room.
-    fn offer(
-        &self,
-        event: Event,
-        bytes: usize,
-        now: Instant,
-    ) -> Result<Result<Delivery, Event>, ClientError> {
+    fn offer(&self, event: Event, bytes: usize) -> Result<Result<Delivery, Event>, ClientError> {
         let bytes = bytes + EVENT_OVERHEAD_BYTES;
         let mut inside = self.lock();
         if inside.is_closed {
@@ -124,6 +123,7 @@ impl Queue {
         let open = inside.open.get_or_insert_with(|| {
             // The lane has to learn when this one is ripe.
             self.work.notify_one();
+            let now = Instant::now();
             Waiting {
                 events: Vec::new(),
                 ticket: Ticket::default(),
