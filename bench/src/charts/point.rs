@@ -1,11 +1,18 @@
 //! Measuring one point: the same load several times, and at half of what it came to.
 
 use crate::load::{Load, Setting, Subject};
-use crate::measure::Measured;
+use crate::measure::{Measured, until_calm};
 use crate::report::{Metric, Row};
 
 /// The share of the most at which latency is told: a rate that a service would be run at.
 pub const SHARE_FOR_LATENCY: f64 = 0.5;
+
+/// Waits until the disk has done what earlier runs left it to do.
+pub async fn calm(setting: &Setting) -> Result<(), String> {
+    let folder = setting.scratch.clone();
+    let calmed = tokio::task::spawn_blocking(move || until_calm(&folder)).await;
+    calmed.map_err(|error| error.to_string())?
+}
 
 /// The most a subject takes, as often as the size of the run says.
 pub async fn peak(
@@ -15,6 +22,7 @@ pub async fn peak(
 ) -> Result<Vec<Measured>, String> {
     let mut runs = Vec::new();
     for _ in 0..setting.size.repeats() {
+        calm(setting).await?;
         let run = subject.run(load).await?;
         if run.events == 0 {
             return Err(format!("nothing was answered within {:?}", load.duration));

@@ -10,7 +10,7 @@ use weir_wire::admin::BindingSpec;
 use weir_wire::ids::{PluginName, TopicName};
 
 use super::Chart;
-use super::point::{SHARE_FOR_LATENCY, peak};
+use super::point::{SHARE_FOR_LATENCY, calm, peak};
 use crate::load::{Fsync, Load, Setting};
 use crate::report::{Axis, Metric, Plot, Row, Shape};
 use crate::weir::{Before, Rule, Weir, another_version, name};
@@ -59,6 +59,7 @@ fn rows(setting: &Setting) -> BoxFuture<'_, Result<Vec<Row>, String>> {
             setting.tell(series);
             let (mut runs, mut swaps) = (Vec::new(), Vec::new());
             for _ in 0..setting.size.repeats() {
+                calm(setting).await?;
                 let mut topic = weir.topic(&paced).await?;
                 let measured = if x == 0.0 {
                     weir.load(&mut topic, &paced).await?

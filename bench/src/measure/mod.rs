@@ -1,5 +1,6 @@
 //! Measuring: when events are meant to be sent, what is counted, and what processes use up meanwhile.
 
+mod calm;
 mod machine;
 mod measured;
 mod process;
@@ -8,6 +9,7 @@ mod latency;
 mod schedule;
 mod window;
 
+pub use calm::until_calm;
 pub use machine::{Machine, Versions};
 pub use measured::Measured;
 pub use process::{Usage, memory_now, reset_memory_peak, watch};

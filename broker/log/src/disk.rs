@@ -251,7 +251,7 @@ impl DiskFile for RealFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::sync_channel;
 
     /// Whether this process has the file open.
     fn is_open(path: &Path) -> bool {
@@ -266,7 +266,7 @@ mod tests {
         let threads = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build();
         threads.unwrap().block_on(async {
             let file = RealDisk.create(&path).unwrap();
-            let (go_on, held_up) = channel::<()>();
+            let (go_on, held_up) = sync_channel::<()>(1);
             let busy = tokio::task::spawn_blocking(move || held_up.recv());
             drop(file);
             assert!(is_open(&path), "nobody may wait here, and who may is busy");

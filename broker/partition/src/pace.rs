@@ -23,8 +23,8 @@ use tokio::sync::oneshot;
 /// A batch that takes more of a processor is slow: as long as a sync of the disk, which everyone
 /// waits for anyway. Not by the clock: a busy machine would make everyone slow.
 const SLOW: Duration = Duration::from_millis(2);
-/// Unless its events take no more than this each: a batch of ten thousand is large, and no plugin of it is
-/// slow. Twice what a small rule in any compiled language takes; with the largest batch, 20 ms.
+/// Unless its events take each plugin no more than this: a batch of ten thousand is large, and no plugin of
+/// it is slow. Twice what a small rule in any compiled language takes; with the largest batch, 20 ms.
 const QUICK_EVENT: Duration = Duration::from_micros(2);
 /// Quick batches in a row that earn the shared thread: few enough that a new partition is there at
 /// once, enough that a plugin cannot be slow every other time at the others' cost.
@@ -40,23 +40,24 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Runs `job`, which judges so many `events`, where it belongs. `has_plugins`: without any there is
-    /// nothing slow in it.
+    /// Runs `job`, which has so many `plugins` judge so many `events`, where it belongs. Without a plugin
+    /// there is nothing slow in it.
     pub(crate) async fn run<T: Send + 'static>(
         &mut self,
-        has_plugins: bool,
+        plugins: u32,
         events: u32,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> T {
         // Where there is one thread only, as in the simulation, there is nobody to make room for.
         let is_shared = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-        if !is_shared || !has_plugins {
+        if !is_shared || plugins == 0 {
             return job();
         }
+        let slow = SLOW.max(QUICK_EVENT * events.saturating_mul(plugins));
         let timed = move || {
             let began = worked();
             let done = job();
-            (done, worked().saturating_sub(began) < SLOW.max(QUICK_EVENT * events))
+            (done, worked().saturating_sub(began) < slow)
         };
         let (done, is_quick) = match self.quick_in_a_row {
             QUICK_IN_A_ROW.. => timed(),
@@ -170,17 +171,17 @@ mod tests {
     async fn a_shared_thread_is_earned_and_lost() {
         tokio::spawn(async {
             let mut pace = Pace { quick_in_a_row: QUICK_IN_A_ROW - 1 };
-            assert_eq!(pace.run(true, 1, name).await.as_deref(), Some("weir-slow"));
+            assert_eq!(pace.run(1, 1, name).await.as_deref(), Some("weir-slow"));
             assert_eq!(pace.quick_in_a_row, QUICK_IN_A_ROW, "a loaded machine makes nobody slow");
-            assert_ne!(pace.run(true, 1, name).await.as_deref(), Some("weir-slow"));
+            assert_ne!(pace.run(1, 1, name).await.as_deref(), Some("weir-slow"));
             let works = || {
                 let until = worked() + SLOW;
                 while worked() < until {}
             };
-            pace.run(true, 1, works).await;
+            pace.run(1, 1, works).await;
             assert_eq!(pace.quick_in_a_row, 0);
-            assert_eq!(pace.run(true, 1, name).await.as_deref(), Some("weir-slow"));
-            assert_ne!(pace.run(false, 1, name).await.as_deref(), Some("weir-slow"), "no plugins");
+            assert_eq!(pace.run(1, 1, name).await.as_deref(), Some("weir-slow"));
+            assert_ne!(pace.run(0, 1, name).await.as_deref(), Some("weir-slow"), "no plugins");
         })
         .await
         .expect("no panic");
@@ -188,14 +189,13 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_panic_is_that_of_whoever_asked() {
-        let asked =
-            tokio::spawn(async { Pace::default().run(true, 1, || panic!("a defect")).await });
+        let asked = tokio::spawn(async { Pace::default().run(1, 1, || panic!("a defect")).await });
         assert!(asked.await.is_err_and(|error| error.is_panic()));
     }
 
     #[tokio::test]
     async fn where_there_is_one_thread_it_is_used() {
         let mut pace = Pace::default();
-        assert_ne!(pace.run(true, 1, name).await.as_deref(), Some("weir-slow"));
+        assert_ne!(pace.run(1, 1, name).await.as_deref(), Some("weir-slow"));
     }
 }

@@ -441,7 +441,7 @@ impl Worker {
 
     async fn publish(&mut self, batch: Batch, reply: oneshot::Sender<Result<Answer, Fault>>) {
         let now = self.now();
-        let has_plugins = !self.chain.links.is_empty();
+        let plugins = u32::try_from(self.chain.links.len()).expect("a chain has few plugins");
         let events = batch.records.len();
         // Lent, and given back with the plan: meanwhile nobody else asks for them.
         let (view, mut chain) = (std::mem::take(&mut self.view), std::mem::take(&mut self.chain));
@@ -450,7 +450,7 @@ impl Worker {
             let plan = admit(&view, &mut chain, &place, &batch, now);
             (view, chain, batch, plan)
         };
-        let (view, chain, batch, plan) = self.pace.run(has_plugins, events, judge).await;
+        let (view, chain, batch, plan) = self.pace.run(plugins, events, judge).await;
         (self.view, self.chain) = (view, chain);
         match plan {
             Plan::Commit(commit, passed) => {
