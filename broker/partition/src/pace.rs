@@ -20,12 +20,14 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
-/// A batch that takes more of a processor is slow: as long as a sync of the disk, which everyone
-/// waits for anyway. Not by the clock: a busy machine would make everyone slow.
-const SLOW: Duration = Duration::from_millis(2);
+/// A batch that takes more of a processor is slow: as long as a sync of a disk, which everyone
+/// waits for anyway. Not by the clock: a busy machine would make everyone slow. What a hypervisor takes
+/// away for a moment is counted as well, so not much less.
+const SLOW: Duration = Duration::from_millis(4);
 /// Unless its events take each plugin no more than this: a batch of ten thousand is large, and no plugin of
-/// it is slow. Twice what a small rule in any compiled language takes; with the largest batch, 20 ms.
-const QUICK_EVENT: Duration = Duration::from_micros(2);
+/// it is slow. What a small rule in any compiled language takes to refuse one, on a slow machine whose
+/// processors are all at work; with the largest batch, 50 ms.
+const QUICK_EVENT: Duration = Duration::from_micros(5);
 /// Quick batches in a row that earn the shared thread: few enough that a new partition is there at
 /// once, enough that a plugin cannot be slow every other time at the others' cost.
 const QUICK_IN_A_ROW: u32 = 8;
