@@ -5,9 +5,10 @@
 //! would be told as the next one's latency, whosever it is.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+use super::machine::write_and_sync;
 
 /// A sync that takes longer waits for something else.
 const CALM: Duration = Duration::from_millis(5);
@@ -15,8 +16,6 @@ const CALM: Duration = Duration::from_millis(5);
 const CALM_IN_A_ROW: u32 = 64;
 /// A disk that is not calm by then never is: what is measured is what it is like.
 const CALM_WITHIN: Duration = Duration::from_secs(5);
-/// Bytes written before each.
-const BLOCK: [u8; 4096] = [b'w'; 4096];
 
 /// Blocks until the disk under `folder` is calm, or for five seconds.
 pub fn until_calm(folder: &Path) -> Result<(), String> {
@@ -26,9 +25,7 @@ pub fn until_calm(folder: &Path) -> Result<(), String> {
     let mut syncs = Calm::default();
     let began = Instant::now();
     while !syncs.are_calm() && began.elapsed() < CALM_WITHIN {
-        let before = Instant::now();
-        file.write_all(&BLOCK).and_then(|()| file.sync_data()).map_err(cannot)?;
-        syncs.took(before.elapsed());
+        syncs.took(write_and_sync(&mut file).map_err(cannot)?);
     }
     std::fs::remove_file(&path).map_err(cannot)
 }

@@ -1,7 +1,7 @@
 //! What the figures were measured on: without it they say nothing.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// Syncs of which the median is told.
 const SYNCS: usize = 64;
-/// Bytes written before each: a small commit.
-const SYNC_BYTES: usize = 4096;
+/// What is written before each: a small commit.
+const SYNC_BLOCK: [u8; 4096] = [b'w'; 4096];
 
 /// The machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,16 +76,21 @@ pub fn sync_latency(folder: &Path) -> Result<Duration, String> {
     let cannot = |error: std::io::Error| format!("cannot write in {}: {error}", folder.display());
     let path = folder.join("sync-latency");
     let mut file = File::create(&path).map_err(cannot)?;
-    let block = vec![b'w'; SYNC_BYTES];
     let mut took = Vec::with_capacity(SYNCS);
     for _ in 0..SYNCS {
-        let began = Instant::now();
-        file.write_all(&block).and_then(|()| file.sync_data()).map_err(cannot)?;
-        took.push(began.elapsed());
+        took.push(write_and_sync(&mut file).map_err(cannot)?);
     }
     fs::remove_file(&path).map_err(cannot)?;
     took.sort();
     Ok(took[took.len() / 2])
+}
+
+/// Writes a small block, and says how long it took to be on the disk.
+pub(super) fn write_and_sync(file: &mut File) -> io::Result<Duration> {
+    let began = Instant::now();
+    file.write_all(&SYNC_BLOCK)?;
+    file.sync_data()?;
+    Ok(began.elapsed())
 }
 
 /// The value of the first line `name : value`.
