@@ -41,6 +41,8 @@ struct State {
     chance: fastrand::Rng,
     weather: Weather,
     boxes: BTreeMap<SocketAddr, Mailbox>,
+    /// Which life of a socket gave a connection its name (in QUIC a connection ID), by the names.
+    named: BTreeMap<Vec<u8>, u64>,
     sent: u64,
     trace: Trace,
 }
@@ -67,6 +69,7 @@ impl Net {
             chance: fastrand::Rng::with_seed(seed),
             weather: Weather::FAIR,
             boxes: BTreeMap::new(),
+            named: BTreeMap::new(),
             sent: 0,
             trace,
         })))
@@ -116,11 +119,16 @@ impl AsyncUdpSocket for Socket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let mut state = self.net.0.lock().unwrap();
-        let State { now_us, chance, weather, boxes, sent, trace } = &mut *state;
+        let State { now_us, chance, weather, boxes, named, sent, trace } = &mut *state;
         // The bytes are encrypted with keys that no seed decides; how many they are is the same
         // every time.
         trace.note("sent", &(self.address, transmit.destination, transmit.contents.len()));
-        let is_lost = chance.u32(0..1_000) < weather.lost || weather.is_cut;
+        let mut is_lost = chance.u32(0..1_000) < weather.lost || weather.is_cut;
+        if let Some((destination, source)) = handshake_names(transmit.contents) {
+            named.insert(source.to_vec(), self.life);
+            let life = boxes.get(&transmit.destination).map(|mailbox| mailbox.life);
+            is_lost |= named.get(destination).is_some_and(|named_by| Some(*named_by) != life);
+        }
         let copies = if chance.u32(0..1_000) < weather.doubled { 2 } else { 1 };
         for _ in 0..copies {
             let due = *now_us + chance.u64(100..=weather.slowest_us);
@@ -163,6 +171,25 @@ impl AsyncUdpSocket for Socket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
     }
+}
+
+/// The destination's and the source's connection IDs in a packet of a handshake (RFC 8999, section
+/// 5.1).
+///
+/// ```text
+/// 1... ....  version: 4  length: 1  destination  length: 1  source  …
+/// ```
+///
+/// Such a packet does not reach a successor of the endpoint that it was for. That would throw it
+/// away, some at once and some after an attempt to read them: what the keys make of two bits decides,
+/// and no seed decides the keys.
+fn handshake_names(packet: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_, rest) = packet.split_first().filter(|(first, _)| **first & 0x80 != 0)?;
+    let (_version, rest) = rest.split_at_checked(4)?;
+    let (length, rest) = rest.split_first()?;
+    let (destination, rest) = rest.split_at_checked(usize::from(*length))?;
+    let (length, rest) = rest.split_first()?;
+    Some((destination, rest.get(..usize::from(*length))?))
 }
 
 #[derive(Debug)]
