@@ -1,7 +1,7 @@
 //! Measuring one point: the same load several times, and at half of what it came to.
 
 use crate::load::{Load, Setting, Subject};
-use crate::measure::{Measured, until_calm};
+use crate::measure::{Measured, SlownessWatch, until_calm};
 use crate::report::{Metric, Row};
 
 /// The share of the most at which latency is told: a rate that a service would be run at.
@@ -14,6 +14,21 @@ pub async fn calm(setting: &Setting) -> Result<(), String> {
     calmed.map_err(|error| error.to_string())?
 }
 
+/// Waits for a run, and looks meanwhile whether the machine is slow, if the run has latencies: where the most is
+/// looked for a look would be in the way.
+pub async fn watched(
+    load: &Load,
+    run: impl Future<Output = Result<Measured, String>>,
+) -> Result<Measured, String> {
+    if !load.is_paced() {
+        return run.await;
+    }
+    let watch = SlownessWatch::begin().map_err(|error| format!("no thread: {error}"))?;
+    let measured = run.await;
+    let slow_share = Some(watch.end());
+    Ok(Measured { slow_share, ..measured? })
+}
+
 /// The most a subject takes, as often as the size of the run says.
 pub async fn peak(
     setting: &Setting,
@@ -23,7 +38,7 @@ pub async fn peak(
     let mut runs = Vec::new();
     for _ in 0..setting.size.repeats() {
         calm(setting).await?;
-        let run = subject.run(load).await?;
+        let run = watched(load, subject.run(load)).await?;
         if run.events == 0 {
             return Err(format!("nothing was answered within {:?}", load.duration));
         }

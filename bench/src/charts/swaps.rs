@@ -10,7 +10,7 @@ use weir_wire::admin::BindingSpec;
 use weir_wire::ids::{PluginName, TopicName};
 
 use super::Chart;
-use super::point::{SHARE_FOR_LATENCY, calm, peak};
+use super::point::{SHARE_FOR_LATENCY, calm, peak, watched};
 use crate::load::{Fsync, Load, Setting};
 use crate::report::{Axis, Metric, Plot, Row, Shape};
 use crate::weir::{Before, Rule, Weir, another_version, name};
@@ -62,7 +62,7 @@ fn rows(setting: &Setting) -> BoxFuture<'_, Result<Vec<Row>, String>> {
                 calm(setting).await?;
                 let mut topic = weir.topic(&paced).await?;
                 let measured = if x == 0.0 {
-                    weir.load(&mut topic, &paced).await?
+                    watched(&paced, weir.load(&mut topic, &paced)).await?
                 } else {
                     let swapper = tokio::spawn(swap(
                         weir.admin.clone(),
@@ -70,7 +70,7 @@ fn rows(setting: &Setting) -> BoxFuture<'_, Result<Vec<Row>, String>> {
                         plugin.clone(),
                         paced.warm_up + paced.duration,
                     ));
-                    let measured = weir.load(&mut topic, &paced).await?;
+                    let measured = watched(&paced, weir.load(&mut topic, &paced)).await?;
                     let rate = swapper.await.map_err(|error| error.to_string())?;
                     swaps.push(rate.map_err(|why| weir.broker.blame(&why))?);
                     measured

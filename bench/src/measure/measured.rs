@@ -18,6 +18,8 @@ pub struct Measured {
     pub latency: Option<Latency>,
     /// What the processes used up; `None` where there was nothing to look at.
     pub usage: Option<Usage>,
+    /// Of the run's time, the share in which the machine was slow; `None` if nobody looked.
+    pub slow_share: Option<f64>,
 }
 
 impl Measured {
@@ -30,6 +32,7 @@ impl Measured {
             event_bytes: events * event_bytes as u64,
             latency: tally.into_latency(),
             usage,
+            slow_share: None,
         }
     }
 

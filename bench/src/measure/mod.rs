@@ -7,6 +7,7 @@ mod process;
 mod tally;
 mod latency;
 mod schedule;
+mod slowness;
 mod window;
 
 pub use calm::until_calm;
@@ -14,5 +15,6 @@ pub use machine::{Machine, Versions};
 pub use measured::Measured;
 pub use process::{Usage, memory_now, reset_memory_peak, watch};
 pub use schedule::Schedule;
+pub use slowness::SlownessWatch;
 pub use tally::Tally;
 pub use window::Window;

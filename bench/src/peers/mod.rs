@@ -144,5 +144,6 @@ async fn of_machine(
         event_bytes: events * event_bytes as u64,
         latency: None,
         usage: Some(usage),
+        slow_share: None,
     })
 }

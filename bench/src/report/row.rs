@@ -24,6 +24,8 @@ pub enum Metric {
     P999Us,
     /// The longest.
     MaxUs,
+    /// Of the time that latencies were measured in, what the machine was slow.
+    MachineSlowPercent,
     /// Processor time of the servers.
     ServersCpuSecondsPerMillion,
     /// Processor time of the process that makes the load.
@@ -54,6 +56,7 @@ impl Metric {
             Self::P99Us => "p99 µs",
             Self::P999Us => "p99.9 µs",
             Self::MaxUs => "max µs",
+            Self::MachineSlowPercent => "machine slow %",
             Self::ServersCpuSecondsPerMillion => "server CPU s/million",
             Self::LoadCpuSecondsPerMillion => "load CPU s/million",
             Self::ServersMemoryPeakMib => "server peak MiB",
@@ -152,7 +155,9 @@ impl Row {
             self = self.with(metric, &values.collect::<Vec<_>>());
         }
         let longest = latencies.iter().map(|latency| us(latency.max()));
+        let slow = runs.iter().filter_map(|run| run.slow_share).map(|share| 100.0 * share);
         self.with(Metric::MaxUs, &longest.collect::<Vec<_>>())
+            .with(Metric::MachineSlowPercent, &slow.collect::<Vec<_>>())
     }
 
     /// The same with what processes used up.
@@ -202,6 +207,7 @@ mod tests {
             event_bytes: 256_000_000,
             latency: None,
             usage: Some(usage),
+            slow_share: None,
         };
         let row = Row::new("c", "s", 1.0, Fsync::EachAnswer).with_throughput(&[run]);
         let median = |metric| row.metrics[&metric].median;

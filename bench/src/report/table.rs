@@ -17,7 +17,10 @@ pub fn page(results: &Results, charts: &[Heading]) -> String {
         "# How fast, {date} ({size})\n\n\
          Made by `cargo xtask bench`. Client and servers share the machine. A latency counts from the \
          moment when its event was meant to be sent. Medians; in brackets the least and the most, where \
-         something was measured several times.\n\n\
+         something was measured several times. \"machine slow\" is the share of the time in which latencies \
+         were measured when a processor took more than three times as long as at its best, which nothing \
+         that runs here does: others on the same hardware are every subject's latency in these \
+         moments.\n\n\
          - machine: {}, {} cores, {gib:.1} GiB, Linux {}\n\
          - data on: {}; one write of 4 KiB with fdatasync takes {:.0} µs (median)\n\
          - weir {}; {}; {nats}\n",

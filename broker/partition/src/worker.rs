@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use weir_log::commit::{KeyspaceChange, Kind};
 use weir_log::planted::{Bug, is_planted};
 use weir_log::{AppendError, Commit, GROUP_BYTES_MAX, PartitionLog, Stop, Tail};
@@ -37,6 +38,9 @@ use crate::waiting::Waiting;
 
 /// Requests taken into one append.
 const GROUP_REQUESTS_MAX: usize = 64;
+/// How long what was judged waits for the rest of its group to be judged: as long as a sync takes. A group of
+/// large batches, or under a slow plugin, takes longer, and its first publisher would wait for the last one's.
+const GROUP_TIME_MAX: Duration = Duration::from_millis(2);
 /// How long the last commits may take to become durable when the partition closes.
 const PROOF_WAIT: Duration = Duration::from_secs(2);
 /// Batches appended and not yet durable. Beyond it the worker waits for the disk, and the inbox
@@ -267,7 +271,7 @@ impl Worker {
             self.publish_snapshot();
         }
         let mut taken = Vec::with_capacity(GROUP_REQUESTS_MAX);
-        let first = tokio::time::Instant::now() + CHECKPOINT_INTERVAL;
+        let first = Instant::now() + CHECKPOINT_INTERVAL;
         let mut checkpoint = tokio::time::interval_at(first, CHECKPOINT_INTERVAL);
         checkpoint.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let closer = loop {
@@ -302,11 +306,14 @@ impl Worker {
     async fn take(&mut self, taken: &mut Vec<Request>) -> Option<oneshot::Sender<()>> {
         let mut full = self.has_no_room().await;
         let mut closer = None;
+        let mut begun = Instant::now();
         for request in taken.drain(..) {
             // So that one more batch still fits into the room that was asked for.
-            if self.group_bytes > GROUP_BYTES_MAX - STORED_BYTES_MAX {
+            let is_large = self.group_bytes > GROUP_BYTES_MAX - STORED_BYTES_MAX;
+            if is_large || GROUP_TIME_MAX <= begun.elapsed() {
                 self.append_or_stop().await;
                 full = self.has_no_room().await;
+                begun = Instant::now();
             }
             match request {
                 Request::Publish(_, reply) if self.stopped.is_some() => {

@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use weir_wire::ids::Timestamp;
 
-use crate::counting::{ASK, REFUSE, counting};
+use crate::counting::{ASK, DEFECT, REFUSE, SLOW, counting};
 use crate::house::{Ground, Waiting, batch, numbered, soon, tell, unnumbered};
 
 #[tokio::test]
@@ -136,6 +136,18 @@ async fn partition_time_never_falls_when_the_clock_goes_back() {
     times.push(answer.unwrap().time.0);
     assert_eq!(times, [2_000, 2_000, 3_000, 3_000, 3_000]);
     assert_eq!(house.snapshot().time, Timestamp(3_000));
+}
+
+#[tokio::test]
+async fn what_took_long_to_judge_does_not_wait_for_the_rest_of_its_group() {
+    let ground = Ground::new();
+    let house = ground.open(counting(1, "a")).await;
+    let slow = house.submit(numbered(7, 0), &[SLOW]).await;
+    // Taken together with it; what was not given to the log before this one is lost.
+    let _ends_here = house.submit(numbered(7, 1), &[DEFECT]).await;
+    assert!(house.has_panicked().await);
+    assert_eq!(slow.told().await, "storage-broken", "nobody is left to say that it is stored");
+    assert_eq!(ground.after_a_crash().stored().await, ["slow a1"]);
 }
 
 #[tokio::test]

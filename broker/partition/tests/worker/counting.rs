@@ -2,6 +2,7 @@
 //! that the log shows which chain judged an event and what state it saw.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_partition::{Chain, Judge, Link};
 use weir_plugin_host::{
@@ -18,6 +19,8 @@ pub const REFUSE: &str = "refuse";
 pub const ASK: &str = "ask";
 /// Counts and emits a side event.
 pub const EMIT: &str = "emit";
+/// Counts, and takes longer than anyone should have to wait for another's batch.
+pub const SLOW: &str = "slow";
 /// Panics: a defect of the broker, which a plugin cannot cause.
 pub const DEFECT: &str = "defect";
 
@@ -69,6 +72,9 @@ impl Stage for Counting {
         let count = self.count() + 1;
         if payload == ASK {
             return Ok(refuse("asked", count - 1));
+        }
+        if payload == SLOW {
+            std::thread::sleep(Duration::from_millis(20));
         }
         assert!(payload != DEFECT, "a defect, as the test wants it");
         self.pending = Some(count);
