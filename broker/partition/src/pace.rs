@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 /// A batch that takes more of a processor is slow: as long as a sync of a disk, which everyone
 /// waits for anyway. Not by the clock: a busy machine would make everyone slow. What a hypervisor takes
-/// away for a moment may be counted as well, so not much less.
+/// away for a moment is counted as well (docs/performance.md), so not much less.
 const SLOW: Duration = Duration::from_millis(4);
 /// Unless its events take each plugin no more than this: a batch of ten thousand is large, and no plugin of
 /// it is slow. What a small rule in any compiled language takes to refuse one, on a slow machine whose
