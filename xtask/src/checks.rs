@@ -49,23 +49,28 @@ pub fn run(chore: &str, steps: &[Step]) -> Result<(), String> {
         let step_began = Instant::now();
         step().map_err(|why| {
             format!(
-                "{why}\n\ncargo xtask {chore}: FAILED at step {} of {}: {name}, after {}",
+                "{why}\n\ncargo xtask {chore}: FAILED at step {} of {}: {name}, after {} ({})",
                 done.len() + 1,
                 steps.len(),
-                seconds(began.elapsed())
+                seconds(began.elapsed()),
+                times(&done)
             )
         })?;
         done.push((name, step_began.elapsed()));
     }
-    let times: Vec<String> =
-        done.iter().map(|(name, took)| format!("{name} {}", seconds(*took))).collect();
     println!(
         "\ncargo xtask {chore}: all {} steps passed in {} ({})",
         steps.len(),
         seconds(began.elapsed()),
-        times.join(", ")
+        times(&done)
     );
     Ok(())
+}
+
+/// What each step took.
+fn times(done: &[(&str, Duration)]) -> String {
+    let times = done.iter().map(|(name, took)| format!("{name} {}", seconds(*took)));
+    times.collect::<Vec<_>>().join(", ")
 }
 
 fn seconds(time: Duration) -> String {
@@ -161,6 +166,7 @@ mod tests {
             told.starts_with("why\n\ncargo xtask lint: FAILED at step 2 of 3: two, after "),
             "{told}"
         );
+        assert!(told.ends_with(" s (one 0.0 s)"), "{told}");
     }
 
     #[test]
