@@ -62,11 +62,9 @@ impl SlownessWatch {
 
 fn slow_share(looks: &[Look]) -> f64 {
     let at_best = looks.iter().map(|look| look.took).min().unwrap_or_default();
-    let sum = |looks: &mut dyn Iterator<Item = &Look>| -> Duration {
-        looks.map(|look| look.stands_for).sum()
-    };
-    let all = sum(&mut looks.iter());
-    let slow = sum(&mut looks.iter().filter(|look| SLOW * at_best < look.took));
+    let all: Duration = looks.iter().map(|look| look.stands_for).sum();
+    let slow = looks.iter().filter(|look| SLOW * at_best < look.took);
+    let slow: Duration = slow.map(|look| look.stands_for).sum();
     if all.is_zero() { 0.0 } else { slow.as_secs_f64() / all.as_secs_f64() }
 }
 

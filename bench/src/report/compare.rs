@@ -98,8 +98,8 @@ fn meaning(metric: Metric, before: &Spread, after: &Spread) -> Meaning {
     let noise = if is_single { NOISE_OF_ONE } else { NOISE_LEAST };
     let is_far = noise < (after.median / before.median).ln().abs();
     let do_meet = before.min <= after.max && after.min <= before.max;
-    // The negation takes a ratio that is no number for noise as well.
-    if !is_far || do_meet {
+    // How slow the machine was is nobody's work; and a ratio that is no number is noise as well.
+    if !is_far || do_meet || metric == Metric::MachineSlowPercent {
         return Meaning::Noise;
     }
     if (before.median < after.median) == metric.is_better_higher() {
@@ -136,6 +136,7 @@ mod tests {
         check(rate, &[100.0], &[112.0], Meaning::Noise);
         check(rate, &[100.0], &[80.0], Meaning::Worse);
         check(rate, &[0.0], &[0.0], Meaning::Noise);
+        check(Metric::MachineSlowPercent, &[1.0, 1.1], &[8.0, 9.0], Meaning::Noise);
     }
 
     #[test]
