@@ -61,20 +61,17 @@ fn rows(setting: &Setting) -> BoxFuture<'_, Result<Vec<Row>, String>> {
             for _ in 0..setting.size.repeats() {
                 calm(setting).await?;
                 let mut topic = weir.topic(&paced).await?;
-                let measured = if x == 0.0 {
-                    watched(&paced, weir.load(&mut topic, &paced)).await?
-                } else {
-                    let swapper = tokio::spawn(swap(
-                        weir.admin.clone(),
-                        topic.name.clone(),
-                        plugin.clone(),
-                        paced.warm_up + paced.duration,
-                    ));
-                    let measured = watched(&paced, weir.load(&mut topic, &paced)).await?;
+                let swapper = (x != 0.0).then(|| {
+                    let time = paced.warm_up + paced.duration;
+                    let swapping =
+                        swap(weir.admin.clone(), topic.name.clone(), plugin.clone(), time);
+                    tokio::spawn(swapping)
+                });
+                let measured = watched(&paced, weir.load(&mut topic, &paced)).await?;
+                if let Some(swapper) = swapper {
                     let rate = swapper.await.map_err(|error| error.to_string())?;
                     swaps.push(rate.map_err(|why| weir.broker.blame(&why))?);
-                    measured
-                };
+                }
                 weir.check(&topic).await?;
                 weir.delete(&topic).await?;
                 runs.push(measured);

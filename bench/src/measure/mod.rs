@@ -3,11 +3,11 @@
 mod calm;
 mod machine;
 mod measured;
+mod slowness;
 mod process;
 mod tally;
 mod latency;
 mod schedule;
-mod slowness;
 mod window;
 
 pub use calm::until_calm;

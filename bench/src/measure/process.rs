@@ -48,8 +48,17 @@ pub fn cpu_of(pid: u32) -> Result<Duration, String> {
 
 /// Processor time of this process so far.
 pub fn own_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    // Neither is negative: it is a time since the process began.
+    cpu_by(ClockId::ProcessCPUTime)
+}
+
+/// Processor time of the calling thread so far.
+pub(super) fn thread_cpu() -> Duration {
+    cpu_by(ClockId::ThreadCPUTime)
+}
+
+fn cpu_by(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    // Neither is negative: it is a time since the process or the thread began.
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use super::process::thread_cpu;
 
 /// Between two looks: what is slow for less is in nobody's way.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -78,12 +78,6 @@ fn work() -> Duration {
     }
     black_box(number);
     thread_cpu().saturating_sub(began)
-}
-
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    // Neither is negative: it is a time since the thread began.
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[cfg(test)]

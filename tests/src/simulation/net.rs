@@ -124,6 +124,9 @@ impl AsyncUdpSocket for Socket {
         // every time.
         trace.note("sent", &(self.address, transmit.destination, transmit.contents.len()));
         let mut is_lost = chance.u32(0..1_000) < weather.lost || weather.is_cut;
+        // A handshake does not reach a successor of the endpoint that it was for. That would throw it
+        // away, some packets at once and some after an attempt to read them: what the keys make of
+        // two bits decides, and no seed decides the keys.
         if let Some((destination, source)) = handshake_names(transmit.contents) {
             named.insert(source.to_vec(), self.life);
             let life = boxes.get(&transmit.destination).map(|mailbox| mailbox.life);
@@ -179,10 +182,6 @@ impl AsyncUdpSocket for Socket {
 /// ```text
 /// 1... ....  version: 4  length: 1  destination  length: 1  source  …
 /// ```
-///
-/// Such a packet does not reach a successor of the endpoint that it was for. That would throw it
-/// away, some at once and some after an attempt to read them: what the keys make of two bits decides,
-/// and no seed decides the keys.
 fn handshake_names(packet: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_, rest) = packet.split_first().filter(|(first, _)| **first & 0x80 != 0)?;
     let (_version, rest) = rest.split_at_checked(4)?;
